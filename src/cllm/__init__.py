@@ -1,0 +1,1 @@
+"""cllm trains small language models on CPUs."""

@@ -1,0 +1,1 @@
+"""The kernels: Cython, compiled once per instruction set; cllm.kernels is the door to them."""

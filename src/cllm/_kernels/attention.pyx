@@ -1,0 +1,289 @@
+"""The kernel of the op `attention`: causal softmax attention of every head, a block of queries at a time.
+
+Kept between forward and backward are two numbers a row, the maximum and 1 / sum, from which the backward makes
+the same probabilities again; so memory grows with T and not with T x T. The row is complete when it is
+normalised (numerics rule 2: no rescaling as blocks go by, the block size would enter the bits), and a masked
+term enters no chain: the diagonal's triangle has tiles of its own.
+"""
+
+from libc.stdint cimport int64_t
+
+from cllm._kernels.capsule cimport kernel_capsule
+from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product, product
+from cllm._kernels.masks cimport drop
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.simd cimport (
+    TILE_COLUMNS, f16, f16_add, f16_exp, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1,
+    f16_store, f16_store_n, f16_sub, f16_sum, tile_product, tile_triangle_lower, tile_triangle_upper,
+)
+
+cdef extern from "math.h" nogil:
+    const float INFINITY
+
+cdef enum:
+    OUT = 0
+    MAXIMUM = 1
+    INVERSE = 2
+    QKV = 3
+    # size
+    C = 0
+    N_HEAD = 1
+    # number
+    SCALE = 0
+    DROPOUT = 1
+    # Queries that are worked on together: their scores (QUERIES, T) stay in the second-level cache.
+    QUERIES = 56
+
+
+cdef struct Head:
+    # One head of one sequence. Matrices of the shard have row strides 3C (qkv) and C (out).
+    int64_t time, size, wide, row        # T, HS, row stride of scores, row stride 3C
+    int64_t sample, first_element        # of the dropout mask
+    float scale
+    const float *q
+    const float *k
+    const float *v
+    float *maximum                       # (T,)
+    float *inverse                       # (T,)
+
+
+cdef inline int64_t wide_of(int64_t n) noexcept nogil:
+    """Row stride of scratch: a multiple of every panel and of 16 lanes, so that a tail has room."""
+    return (n + 31) // 32 * 32
+
+
+cdef inline Head head_of(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
+    cdef Head head
+    cdef int64_t n_head = op.size[N_HEAD], c = op.size[C], sequence = unit // n_head, h = unit % n_head
+    head.time = shard.time
+    head.size = c // n_head
+    head.wide = wide_of(shard.time)
+    head.row = 3 * c
+    head.sample = shard.sequence + sequence
+    head.first_element = h * shard.time * shard.time
+    head.scale = <float>op.number[SCALE]
+    head.q = value_of(op, shard, QKV) + sequence * shard.time * 3 * c + h * head.size
+    head.k = head.q + c
+    head.v = head.k + c
+    head.maximum = value_of(op, shard, MAXIMUM) + unit * shard.time
+    head.inverse = value_of(op, shard, INVERSE) + unit * shard.time
+    return head
+
+
+cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; qkv (rows, 3C) IN."""
+    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit
+    cdef Head head
+    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
+        if shard.interrupted(shard):
+            return STOPPED
+        head = head_of(op, shard, unit)
+        head_forward(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+    return DONE
+
+
+cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
+    cdef int64_t n_head = op.size[N_HEAD]
+    return unit // n_head * shard.time * op.size[C] + unit % n_head * (op.size[C] // n_head)
+
+
+cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
+    """out (T, HS) with row stride C, from row `first` on."""
+    cdef int64_t t = head.time, wide = head.wide, begin = shard.first, end, i
+    cdef float *scores = shard.scratch
+    cdef float *keys = scores + QUERIES * wide
+    cdef float *values = keys + head.size * wide
+    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, 1)
+    pack_panels(values, head.v, t, head.size, head.row, 1, 0, 1)
+    while begin < t:
+        end = min(begin + QUERIES, t)
+        product(
+            end - begin, end, head.size, scores, wide, head.q + begin * head.row, head.row, 1, keys, NULL, 0, 0, 1,
+        )
+        for i in range(begin, end):
+            softmax_row(head, scores + (i - begin) * wide, i)
+            if op.number[DROPOUT] > 0.0:
+                drop_row(op, shard, head, scores + (i - begin) * wide, i)
+        rows_product(head, begin, end, out + begin * op.size[C], op.size[C], scores, values, False)
+        begin = end
+
+
+cdef inline void drop_row(const Op *op, const Shard *shard, const Head *head, float *row, int64_t i) noexcept nogil:
+    drop(
+        op, shard, head.sample, head.first_element + i * head.time, i + 1, row, row, op.number[DROPOUT], False,
+    )
+
+
+cdef void softmax_row(const Head *head, float *row, int64_t i) noexcept nogil:
+    """Query i's scores of the keys 0..i become probabilities; maximum and 1 / sum are kept."""
+    cdef int64_t n = i + 1, j
+    cdef f16 largest, total = f16_set1(0.0), scale = f16_set1(head.scale), maximum, inverse, e
+    for j in range(n, (n + 15) // 16 * 16):
+        row[j] = -INFINITY                      # exp makes +0 of it: the tail's padding
+    largest = f16_load(row)
+    for j in range(16, n, 16):
+        largest = f16_max(largest, f16_load(row + j))
+    # The scale is positive, so the largest scaled score is the scaled largest score, to the bit.
+    head.maximum[i] = f16_largest(largest) * head.scale
+    maximum = f16_set1(head.maximum[i])
+    for j in range(0, n, 16):
+        e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))
+        total = f16_add(total, e)
+        f16_store(row + j, e)
+    head.inverse[i] = <float>1.0 / f16_sum(total)
+    inverse = f16_set1(head.inverse[i])
+    for j in range(0, n, 16):
+        f16_store(row + j, f16_mul(f16_load(row + j), inverse))
+
+
+cdef void rows_product(
+    const Head *head, int64_t begin, int64_t end, float *c, int64_t c_row, const float *a, const float *panels,
+    bint add,
+) noexcept nogil:
+    """c (end - begin, HS) OUT or ADD: query i takes the keys j <= i of a (QUERIES, wide) times panels (T, HS)."""
+    cdef int64_t rows = end - begin, n_tiles = n_tiles_of(rows), p, t, r, n, columns
+    cdef const float *panel
+    cdef float *tile
+    for p in range(n_panels_of(head.size)):
+        panel = panels + p * head.time * TILE_COLUMNS
+        columns = min(head.size - p * TILE_COLUMNS, TILE_COLUMNS)
+        for t in range(n_tiles):
+            r = rows * t // n_tiles
+            n = rows * (t + 1) // n_tiles - r
+            tile = c + r * c_row + p * TILE_COLUMNS
+            tile_product(
+                n, columns, begin + r, tile, c_row, a + r * head.wide, head.wide, 1, panel,
+                tile if add else NULL, c_row,
+            )
+            tile_triangle_lower(
+                n, columns, n, tile, c_row, a + r * head.wide + begin + r, head.wide, 1,
+                panel + (begin + r) * TILE_COLUMNS,
+            )
+
+
+cdef int attention_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """dqkv (rows, 3C) OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), qkv (rows, 3C) IN."""
+    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit, offset
+    cdef Head head
+    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
+        if shard.interrupted(shard):
+            return STOPPED
+        head = head_of(op, shard, unit)
+        offset = out_offset(op, shard, unit)
+        head_backward(
+            op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset,
+            gradient_of(op, shard, QKV) + (head.q - value_of(op, shard, QKV)), adds_to(op, QKV),
+        )
+    return DONE
+
+
+cdef void head_backward(
+    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout, float *dq, bint add,
+) noexcept nogil:
+    """dq, dk, dv (T, HS) with row stride 3C OUT or ADD; dk and dv lie C and 2C behind dq."""
+    cdef int64_t t = head.time, wide = head.wide, c = op.size[C], begin = 0, end
+    cdef float *scores = shard.scratch
+    cdef float *dscores = scores + QUERIES * wide
+    cdef float *keys = dscores + QUERIES * wide                    # (HS, T) and below, in panels
+    cdef float *values = keys + head.size * wide
+    cdef float *key_rows = values + head.size * wide               # (T, HS) in panels
+    cdef float *query_rows = key_rows + t * wide_of(head.size)
+    cdef float *dout_rows = query_rows + t * wide_of(head.size)
+    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, 1)
+    pack_panels(values, head.v, head.size, t, 1, head.row, 0, 1)
+    pack_panels(key_rows, head.k, t, head.size, head.row, 1, 0, 1)
+    pack_panels(query_rows, head.q, t, head.size, head.row, 1, 0, 1)
+    pack_panels(dout_rows, dout, t, head.size, c, 1, 0, 1)
+    while begin < t:
+        end = min(begin + QUERIES, t)
+        product(
+            end - begin, end, head.size, scores, wide, head.q + begin * head.row, head.row, 1, keys, NULL, 0, 0, 1,
+        )
+        product(end - begin, end, head.size, dscores, wide, dout + begin * c, c, 1, values, NULL, 0, 0, 1)
+        score_gradients(op, shard, head, begin, end, scores, dscores, out, dout)
+        rows_product(head, begin, end, dq + begin * head.row, head.row, dscores, key_rows, add)
+        columns_product(head, begin, end, dq + c, dscores, query_rows, add)
+        columns_product(head, begin, end, dq + 2 * c, scores, dout_rows, add)
+        begin = end
+
+
+cdef void score_gradients(
+    const Op *op, const Shard *shard, const Head *head, int64_t begin, int64_t end,
+    float *scores, float *dscores, const float *out, const float *dout,
+) noexcept nogil:
+    """scores become the probabilities that were applied; dscores, dout · v so far, the gradient of q · k."""
+    cdef int64_t i, c = op.size[C]
+    cdef float *row
+    cdef float *drow
+    for i in range(begin, end):
+        row = scores + (i - begin) * head.wide
+        drow = dscores + (i - begin) * head.wide
+        probabilities_again(head, row, i)
+        if op.number[DROPOUT] > 0.0:
+            drop_row(op, shard, head, drow, i)
+        softmax_gradient(drow, row, i + 1, dot(out + i * c, dout + i * c, head.size), head.scale)
+        if op.number[DROPOUT] > 0.0:
+            drop_row(op, shard, head, row, i)
+
+
+cdef void probabilities_again(const Head *head, float *row, int64_t i) noexcept nogil:
+    """The forward's operations on the forward's maximum and 1 / sum: the same bits."""
+    cdef f16 scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), inverse = f16_set1(head.inverse[i]), e
+    cdef int64_t j
+    for j in range(0, i + 1, 16):
+        e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))
+        f16_store(row + j, f16_mul(e, inverse))
+
+
+cdef inline void softmax_gradient(float *d, const float *p, int64_t n, float mean, float scale) noexcept nogil:
+    """d (n,) becomes p * (d - mean) * scale; mean = sum of p * d, which is out · dout."""
+    cdef int64_t j
+    cdef f16 m = f16_set1(mean), s = f16_set1(scale)
+    for j in range(0, n, 16):
+        f16_store(d + j, f16_mul(f16_mul(f16_sub(f16_load(d + j), m), f16_load(p + j)), s))
+
+
+cdef inline float dot(const float *a, const float *b, int64_t n) noexcept nogil:
+    cdef f16 total = f16_set1(0.0)
+    cdef int64_t i
+    for i in range(0, n, 16):
+        total = f16_fma(f16_load_n(a + i, n - i), f16_load_n(b + i, n - i), total)
+    return f16_sum(total)
+
+
+cdef void columns_product(
+    const Head *head, int64_t begin, int64_t end, float *c, const float *a, const float *panels, bint add,
+) noexcept nogil:
+    """c (end, HS) OUT or ADD, row stride 3C: key j takes the queries i >= j of a transposed times panels (T, HS).
+
+    Keys before `begin` go on from what earlier queries gave them; the block's own keys start with its triangle.
+    """
+    cdef int64_t rows = end - begin, n_tiles = n_tiles_of(rows), p, t, r, n, columns
+    cdef const float *panel
+    cdef float *column
+    cdef float *tile
+    for p in range(n_panels_of(head.size)):
+        panel = panels + (p * head.time + begin) * TILE_COLUMNS
+        columns = min(head.size - p * TILE_COLUMNS, TILE_COLUMNS)
+        column = c + p * TILE_COLUMNS
+        panel_product(
+            begin, columns, rows, column, head.row, a, 1, head.wide, panel, column, head.row, 0, n_tiles_of(begin),
+        )
+        for t in range(n_tiles):
+            r = rows * t // n_tiles
+            n = rows * (t + 1) // n_tiles - r
+            tile = column + (begin + r) * head.row
+            tile_triangle_upper(
+                n, columns, n, tile, head.row, a + r * head.wide + begin + r, 1, head.wide, panel + r * TILE_COLUMNS,
+                tile if add else NULL, head.row,
+            )
+            tile_product(
+                n, columns, rows - r - n, tile, head.row, a + (r + n) * head.wide + begin + r, 1, head.wide,
+                panel + (r + n) * TILE_COLUMNS, tile, head.row,
+            )
+
+
+KERNELS = {
+    "attention_forward": kernel_capsule(attention_forward),
+    "attention_backward": kernel_capsule(attention_backward),
+}

@@ -1,0 +1,87 @@
+"""What this processor and this build can do."""
+
+cdef extern from *:
+    """
+    #if defined(_OPENMP)
+    #include <omp.h>
+    static int openmp_version(void) { return _OPENMP; }
+    static int openmp_threads(void) { return omp_get_max_threads(); }
+    /* libgomp's pool does not survive a fork: a child that enters a region would wait for threads it does not have. */
+    static void openmp_pause(void) { omp_pause_resource_all(omp_pause_hard); }
+    #else
+    static int openmp_version(void) { return 0; }
+    static int openmp_threads(void) { return 1; }
+    static void openmp_pause(void) { }
+    #endif
+
+    #if defined(__x86_64__)
+    static int has_v3(void)
+    {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
+            && __builtin_cpu_supports("bmi2");
+    }
+    static int has_v4(void)
+    {
+        return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl");
+    }
+    #else
+    static int has_v3(void) { return 0; }
+    static int has_v4(void) { return 0; }
+    #endif
+
+    #if defined(__OPTIMIZE__)
+    #define OPTIMISED 1
+    #else
+    #define OPTIMISED 0
+    #endif
+    #if defined(Py_LIMITED_API)
+    #define LIMITED 1
+    #else
+    #define LIMITED 0
+    #endif
+    """
+    int c_openmp_version "openmp_version" ()
+    int c_openmp_threads "openmp_threads" ()
+    void openmp_pause()
+    int has_v3()
+    int has_v4()
+    const int OPTIMISED
+    const int LIMITED
+
+
+def instruction_sets():
+    """The instruction sets that this processor runs, best first."""
+    sets = ["portable"]
+    if has_v3():
+        sets.insert(0, "v3")
+    if has_v4():
+        sets.insert(0, "v4")
+    return sets
+
+
+def openmp():
+    """OpenMP's version (yyyymm) of this build; 0 where it is serial."""
+    return c_openmp_version()
+
+
+def openmp_threads():
+    """The threads that OpenMP would use by itself."""
+    return c_openmp_threads()
+
+
+def pause():
+    """Ends OpenMP's thread pool; the next region starts another."""
+    openmp_pause()
+
+
+def optimised():
+    """Whether the compiler optimised this build."""
+    return bool(OPTIMISED)
+
+
+def limited_api():
+    """Whether this build uses CPython's stable ABI."""
+    return bool(LIMITED)

@@ -1,0 +1,344 @@
+"""The two executors of a lowered Program: `fused` runs shards forward and backward in one call, `stepping` one op.
+
+Threads meet twice a step: after the weights are packed, and when all shards are done. In between a thread has
+its own activations, its own scratch and its own gradients, and folds its shards like a binary counter.
+"""
+
+from cython.parallel cimport prange
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uintptr_t
+
+from cllm._kernels.gemm cimport pack_panels
+from cllm._kernels.op cimport (
+    ACTIVATIONS, DONE, GRADIENT, LOSSES, N_SPACES, PACKED, PARAMETERS, STOPPED, TARGETS, TOKENS, WEIGHTS,
+    Kernel, Op, Shard, kernel_of, part_begin,
+)
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.reducer cimport Reducer
+from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
+from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
+from cllm._kernels.simd cimport f16_load_n, f16_mul, f16_set1, f16_store_n
+
+cdef extern from "signals.h" nogil:
+    ctypedef int clockid_t
+    clockid_t CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID
+    double seconds_of(clockid_t clock)
+    int poll_signals()
+    int raise_pending() except -1
+    void wait_a_little(int round)
+    int load_flag(int *flag)
+    void store_flag(int *flag, int value)
+    int count_up(int *counter)
+
+TILE_COLUMNS = C_TILE_COLUMNS
+TILE_ROWS = C_TILE_ROWS
+OP_SIZE = sizeof(Op)
+WORKER_SIZE = sizeof(Worker)
+PACKING_SIZE = sizeof(Packing)
+
+# Seconds between two looks at the signals: far below the 250 ms that Ctrl-C may take, and no measurable cost.
+cdef double POLL_EVERY = 0.02
+
+cdef enum:
+    MAX_DEPTH = 128      # of a worker's stack of subtrees: twice log2 of the shards that 64 bits can count
+
+
+cdef struct Packing:
+    # One matrix (depth, columns) of the parameters, as panels.
+    int64_t source, target, depth, columns, depth_step, column_step
+
+
+cdef struct Worker:
+    # One thread's own room, and its contiguous run of shards. cllm/lowering.py has the same layout.
+    void *arena
+    float *scratch
+    float **buffers              # gradients (n,) each: the stack of its subtrees, or one a shard
+    int64_t first_shard, last_shard
+    double busy                  # CPU seconds of its work
+    int64_t status, op
+    int64_t[8] unused            # no two workers write to one cache line
+
+
+cdef struct Step:
+    const Op *ops
+    int64_t n_ops
+    Worker *workers
+    int n_workers
+    int backward                 # 0: forward only
+    const Reducer *reducer       # NULL: every shard keeps its gradient
+    const int64_t *sequence      # (S + 1,) first sequence of each shard
+    double *shard_loss           # (S,)
+    double *shard_weight         # (S,)
+    int64_t time, first, batch, seed, n_parameters
+    const float *parameters
+    float *packed
+    char *tokens                 # int32 (B, T), and so on: op.h
+    char *targets
+    char *weights
+    char *losses
+    int stop, n_finished
+    double polled
+
+
+cdef Shard shard_of(const Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
+    cdef Shard shard
+    cdef int64_t skipped = step.sequence[s] * step.time * 4      # bytes of 4-byte elements before this shard
+    shard.base[ACTIVATIONS] = step.workers[worker].arena
+    shard.base[PARAMETERS] = <void *>step.parameters
+    shard.base[PACKED] = step.packed
+    shard.base[GRADIENT] = gradient
+    shard.base[TOKENS] = step.tokens + skipped
+    shard.base[TARGETS] = step.targets + skipped
+    shard.base[WEIGHTS] = step.weights + skipped
+    shard.base[LOSSES] = step.losses + skipped
+    shard.scratch = step.workers[worker].scratch
+    shard.n_sequences = step.sequence[s + 1] - step.sequence[s]
+    shard.time = step.time
+    shard.first = step.first
+    shard.sequence = step.sequence[s]
+    shard.batch = step.batch
+    shard.seed = step.seed
+    shard.interrupted = interrupted
+    shard.step = <void *>step
+    shard.worker = worker
+    return shard
+
+
+cdef int interrupted(const Shard *shard) noexcept nogil:
+    """Whether to leave; worker 0, which is the calling thread, looks at the signals too."""
+    cdef Step *step = <Step *>shard.step
+    if shard.worker == 0:
+        look_at_signals(step)
+    return load_flag(&step.stop)
+
+
+cdef void look_at_signals(Step *step) noexcept nogil:
+    cdef double now = seconds_of(CLOCK_MONOTONIC)
+    if now - step.polled > POLL_EVERY:
+        step.polled = now
+        if poll_signals():
+            store_flag(&step.stop, 1)
+
+
+cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
+    cdef Kernel kernel = kernel_of(op, backward)
+    return DONE if kernel == NULL else kernel(op, shard, 0, 1)
+
+
+cdef int run_shard(Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
+    """Every op forward, and in training every op backward; then the shard's sums of losses and token weights."""
+    cdef Shard shard = shard_of(step, worker, s, gradient)
+    cdef int64_t i
+    cdef int status
+    for i in range(step.n_ops * (2 if step.backward else 1)):
+        if interrupted(&shard):
+            return STOPPED
+        step.workers[worker].op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
+        status = run_op(&step.ops[step.workers[worker].op], &shard, i >= step.n_ops)
+        if status != DONE:
+            return status
+    sum_up(step, s, &shard)
+    return DONE
+
+
+cdef void sum_up(Step *step, int64_t s, const Shard *shard) noexcept nogil:
+    """Two float64 chains over the shard's tokens."""
+    cdef const float *loss = <const float *>shard.base[LOSSES]
+    cdef const float *weight = <const float *>shard.base[WEIGHTS]
+    cdef const int *target = <const int *>shard.base[TARGETS]
+    cdef double losses = 0.0, weights = 0.0
+    cdef int64_t i
+    if step.losses == NULL:
+        return
+    for i in range(shard.n_sequences * shard.time):
+        if target[i] >= 0:
+            losses += loss[i]
+            weights += weight[i]
+    step.shard_loss[s] = losses
+    step.shard_weight[s] = weights
+
+
+cdef void run_worker(Step *step, int w) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef Worker *worker = &step.workers[w]
+    cdef double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID)
+    worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
+    worker.busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin
+    if worker.status != DONE:
+        store_flag(&step.stop, 1)
+    count_up(&step.n_finished)
+    if w == 0:
+        wait_for_others(step)
+    fpenv_leave(saved)
+
+
+cdef void wait_for_others(Step *step) noexcept nogil:
+    """The calling thread looks at the signals while others work; waiting in the barrier it could not."""
+    cdef int round = 0
+    while load_flag(&step.n_finished) < step.n_workers:
+        look_at_signals(step)
+        wait_a_little(round)
+        round += 1
+
+
+cdef int keep_shards(Step *step, int w) noexcept nogil:
+    cdef Worker *worker = &step.workers[w]
+    cdef int64_t s
+    cdef int status
+    for s in range(worker.first_shard, worker.last_shard):
+        status = run_shard(step, w, s, worker.buffers[s - worker.first_shard] if step.backward != 0 else NULL)
+        if status != DONE:
+            return status
+    return DONE
+
+
+cdef int fold_shards(Step *step, int w) noexcept nogil:
+    """Runs the worker's shards and merges two neighbours as soon as together they are an aligned subtree."""
+    cdef Worker *worker = &step.workers[w]
+    cdef int64_t[MAX_DEPTH] start, size
+    cdef int64_t s, depth = 0
+    cdef int status
+    for s in range(worker.first_shard, worker.last_shard):
+        status = run_shard(step, w, s, worker.buffers[depth])
+        if status != DONE:
+            return status
+        start[depth], size[depth] = s, 1
+        depth += 1
+        while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
+            depth -= 1
+            step.reducer.merge(
+                step.reducer.state, worker.buffers[depth - 1], worker.buffers[depth], step.n_parameters,
+            )
+            size[depth - 1] *= 2
+    return DONE
+
+
+cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, int64_t next_size) noexcept nogil:
+    return size == next_size and start % (2 * size) == 0 and next_start == start + size
+
+
+cdef void pack_part(const Step *step, const Packing *packings, int n_packings, int part, int n_parts) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef const Packing *p
+    cdef int i
+    for i in range(n_packings):
+        p = &packings[i]
+        pack_panels(
+            step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
+            part, n_parts,
+        )
+    fpenv_leave(saved)
+
+
+cdef void merge_part(
+    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, float factor, int part, int n_parts,
+) noexcept nogil:
+    """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
+    cdef unsigned long long saved = fpenv_enter()
+    cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
+    cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
+    for i in range(n_pairs):
+        step.reducer.merge(
+            step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
+        )
+    for i in range(begin, end, 16):
+        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(factor)), end - i)
+    fpenv_leave(saved)
+
+
+def address_of(capsule):
+    """The address in a kernel's capsule."""
+    return <uintptr_t>PyCapsule_GetPointer(capsule, b"cllm.kernel")
+
+
+cdef class Executor:
+    """One lowered Program and its workers. Arrays are given by address; the engine keeps them alive."""
+
+    cdef Step step
+    cdef const Packing *packings
+    cdef int n_packings
+
+    def __init__(
+        self, uintptr_t ops, int64_t n_ops, uintptr_t packings, int n_packings, uintptr_t workers, int n_workers,
+        int64_t n_parameters, uintptr_t packed,
+    ):
+        self.step.ops, self.step.n_ops = <const Op *>ops, n_ops
+        self.packings, self.n_packings = <const Packing *>packings, n_packings
+        self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
+        self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
+
+    def stop(self):
+        """Asks a running step to end; it returns STOPPED."""
+        store_flag(&self.step.stop, 1)
+
+    def set_batch(
+        self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
+        uintptr_t shard_loss, uintptr_t shard_weight, int64_t time, int64_t first, int64_t batch, int64_t seed,
+    ):
+        """tokens, targets (B, T) int32, weights, losses (B, T) float32, sequence (S + 1,), shard sums (S,) float64."""
+        self.step.tokens, self.step.targets = <char *>tokens, <char *>targets
+        self.step.weights, self.step.losses = <char *>weights, <char *>losses
+        self.step.sequence = <const int64_t *>sequence
+        self.step.shard_loss, self.step.shard_weight = <double *>shard_loss, <double *>shard_weight
+        self.step.time, self.step.first, self.step.batch, self.step.seed = time, first, batch, seed
+
+    def pack(self, uintptr_t parameters):
+        """Makes the panels of every matrix from the parameters (P,), which stay where they are until the next call."""
+        cdef int t, n = self.step.n_workers
+        self.step.parameters = <const float *>parameters
+        with nogil:
+            for t in prange(n, num_threads=n, schedule="static", chunksize=1):
+                pack_part(&self.step, self.packings, self.n_packings, t, n)
+
+    def run(self, bint backward, reducer=None):
+        """Runs every worker's shards; returns the first status that is not DONE. A Python signal handler may raise."""
+        cdef int t, n = self.step.n_workers
+        self.step.backward = backward
+        self.step.reducer = NULL
+        if reducer is not None:
+            self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
+        self.step.stop, self.step.n_finished, self.step.polled = 0, 0, seconds_of(CLOCK_MONOTONIC)
+        with nogil:
+            for t in prange(n, num_threads=n, schedule="static", chunksize=1):
+                run_worker(&self.step, t)
+        raise_pending()
+        return self.status()
+
+    def status(self):
+        cdef int w
+        cdef int64_t status = DONE
+        for w in range(self.step.n_workers):
+            if self.step.workers[w].status != DONE and status in (DONE, STOPPED):
+                status = self.step.workers[w].status
+        return status
+
+    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, float factor):
+        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor."""
+        cdef int t, n = self.step.n_workers
+        with nogil:
+            for t in prange(n, num_threads=n, schedule="static", chunksize=1):
+                merge_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, factor, t, n)
+
+    def run_one(self, int64_t op, bint backward, int64_t s, uintptr_t gradient, int n_parts):
+        """The stepping executor: one op of one shard in worker 0, its parts one after the other."""
+        cdef Shard shard
+        cdef const Op *record = &self.step.ops[op]
+        cdef Kernel kernel = kernel_of(record, backward)
+        cdef int64_t part, status = DONE
+        cdef unsigned long long saved
+        if kernel == NULL:
+            return DONE
+        with nogil:
+            saved = fpenv_enter()
+            self.step.stop = 0
+            shard = shard_of(&self.step, 0, s, <float *>gradient)
+            for part in range(n_parts):
+                if status == DONE:
+                    status = kernel(record, &shard, part, n_parts)
+            fpenv_leave(saved)
+        return status
+
+    def sum_up(self, int64_t s):
+        """The sums of shard s, after its ops ran one by one."""
+        cdef Shard shard = shard_of(&self.step, 0, s, NULL)
+        sum_up(&self.step, s, &shard)

@@ -1,0 +1,77 @@
+"""The global gradient norm, which is also the finite check: one NaN or Inf anywhere makes it non-finite.
+
+By numerics rule 3: per matrix column one float32 chain of squares over ascending rows, the columns' sums in one
+float64 chain, parameters in name order.
+"""
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t, uintptr_t
+
+from cllm._kernels.op cimport part_begin
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_set1, f16_store_n, sqrt
+
+cdef struct Matrix:
+    int64_t offset               # of its first element in the flat array
+    int64_t rows
+    int64_t columns
+    int64_t sums                 # of its first column sum in scratch
+
+
+MATRIX_SIZE = sizeof(Matrix)
+
+
+def column_squares(uintptr_t gradient, uintptr_t matrices, int n_matrices, uintptr_t sums, int n_threads):
+    """sums (columns of all matrices,) float32 OUT: each column's chain of squares; gradient (n,) float32 IN."""
+    cdef int t
+    for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        squares_part(<const float *>gradient, <const Matrix *>matrices, n_matrices, <float *>sums, t, n_threads)
+
+
+cdef void squares_part(
+    const float *gradient, const Matrix *matrices, int n_matrices, float *sums, int part, int n_parts,
+) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef int m
+    for m in range(n_matrices):
+        matrix_squares(gradient + matrices[m].offset, &matrices[m], sums + matrices[m].sums, part, n_parts)
+    fpenv_leave(saved)
+
+
+cdef void matrix_squares(
+    const float *g, const Matrix *matrix, float *sums, int part, int n_parts,
+) noexcept nogil:
+    cdef int64_t columns = matrix.columns, end = part_begin(columns, 64, part + 1, n_parts), column, row, n, i
+    cdef f16[4] total
+    cdef f16 x
+    for column in range(part_begin(columns, 64, part, n_parts), end, 64):
+        for i in range(4):
+            total[i] = f16_set1(0.0)
+        for row in range(matrix.rows):
+            for i in range(4):
+                n = end - column - 16 * i
+                x = f16_load_n(g + row * columns + column + 16 * i, n if n > 0 else 0)
+                total[i] = f16_fma(x, x, total[i])
+        for i in range(4):
+            n = end - column - 16 * i
+            f16_store_n(sums + column + 16 * i, total[i], n if n > 0 else 0)
+
+
+def chain_norm(uintptr_t sums, int64_t n):
+    """sqrt of the float64 chain over sums (n,) float32."""
+    cdef const float *s = <const float *>sums
+    cdef double total = 0.0
+    cdef int64_t i
+    for i in range(n):
+        total += s[i]
+    return sqrt(total)
+
+
+def count_nonfinite(uintptr_t x, int64_t n):
+    """How many of x (n,) float32 are NaN or infinite."""
+    cdef const float *p = <const float *>x
+    cdef int64_t i, count = 0
+    for i in range(n):
+        if not (p[i] - p[i] == 0.0):
+            count += 1
+    return count

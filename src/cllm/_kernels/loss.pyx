@@ -1,0 +1,212 @@
+"""The kernels of the ops `cross_entropy` (head and loss in one, by chunks of tokens) and `logits` (the head alone).
+
+There are never more than CHUNK x V logits. In training the backward makes the logits once, and from them the
+loss and both gradients, so the forward has nothing to do; in evaluation the forward stops at the loss. A token
+that is not counted (target -1) enters no chain: counted rows are gathered before the products.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from cllm._kernels.capsule cimport kernel_capsule
+from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panel, panel_product, product
+from cllm._kernels.op cimport (
+    BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin, transposed_of, value_of,
+)
+from cllm._kernels.simd cimport (
+    TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_log, f16_max, f16_mul, f16_set1, f16_store,
+    f16_sub, f16_sum,
+)
+from cllm._kernels.sums cimport pass_on
+
+cdef extern from "math.h" nogil:
+    const float INFINITY
+
+cdef enum:
+    LOSS = 0
+    X = 1
+    TARGET = 2
+    TOKEN_WEIGHT = 3
+    HEAD = 4
+    # size
+    C = 0
+    V = 1
+    CHUNK = 64
+    # logits
+    Y = 0
+
+
+cdef struct Chunk:
+    # Up to CHUNK counted tokens and their room in the thread's scratch.
+    int64_t n
+    int64_t[64] row              # their rows in the shard, ascending
+    int64_t wide                 # row stride of logits
+    float *logits                # (CHUNK, wide); dlogits later
+    float *x                     # (CHUNK, C) gathered
+    float *dx                    # (CHUNK, C)
+    float *panel                 # (CHUNK, TILE_COLUMNS)
+
+
+cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+    chunk.wide = (op.size[V] + 31) // 32 * 32    # room for a tail of lanes
+    chunk.logits = shard.scratch
+    chunk.x = chunk.logits + CHUNK * chunk.wide
+    chunk.dx = chunk.x + CHUNK * op.size[C]
+    chunk.panel = chunk.dx + CHUNK * op.size[C]
+
+
+cdef inline int64_t gather(
+    Chunk *chunk, const Op *op, const Shard *shard, int64_t row, int64_t end,
+) noexcept nogil:
+    """Fills the chunk with the next counted tokens of row:end; the losses of the others are +0. Returns where to go on."""
+    cdef const int32_t *target = integers_of(op, shard, TARGET)
+    cdef const float *x = value_of(op, shard, X)
+    cdef float *loss = value_of(op, shard, LOSS)
+    cdef int64_t c = op.size[C]
+    chunk.n = 0
+    while row < end and chunk.n < CHUNK:
+        if target[row] < 0:
+            loss[row] = 0.0
+        else:
+            chunk.row[chunk.n] = row
+            memcpy(chunk.x + chunk.n * c, x + row * c, c * sizeof(float))
+            chunk.n += 1
+        row += 1
+    return row
+
+
+cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bint gradient) noexcept nogil:
+    """Logits, and the weighted loss of each token; where `gradient`, the logits become their own gradient."""
+    cdef const int32_t *target = integers_of(op, shard, TARGET)
+    cdef const float *weight = value_of(op, shard, TOKEN_WEIGHT)
+    cdef float *loss = value_of(op, shard, LOSS)
+    cdef int64_t i, row
+    product(
+        chunk.n, op.size[V], op.size[C], chunk.logits, chunk.wide, chunk.x, op.size[C], 1,
+        packed_of(op, shard, HEAD), NULL, 0, 0, 1,
+    )
+    for i in range(chunk.n):
+        row = chunk.row[i]
+        if target[row] >= op.size[V]:
+            return BAD_TOKEN
+        loss[row] = token_loss(chunk.logits + i * chunk.wide, op.size[V], target[row], weight[row], gradient)
+    return DONE
+
+
+cdef float token_loss(float *logits, int64_t v, int64_t target, float weight, bint gradient) noexcept nogil:
+    """weight * (log(sum(exp(logits - max))) + max - logits[target]); logits (V,) may become its gradient."""
+    cdef f16 largest, maximum, total = f16_set1(0.0), scale, e
+    cdef float[16] lane
+    cdef float loss
+    cdef int64_t j
+    for j in range(v, (v + 15) // 16 * 16):
+        logits[j] = -INFINITY
+    largest = f16_load(logits)
+    for j in range(16, v, 16):
+        largest = f16_max(largest, f16_load(logits + j))
+    maximum = f16_set1(f16_largest(largest))
+    loss = f16_largest(largest) - logits[target]
+    for j in range(0, v, 16):
+        e = f16_exp(f16_sub(f16_load(logits + j), maximum))
+        total = f16_add(total, e)
+        if gradient:
+            f16_store(logits + j, e)
+    f16_store(lane, f16_log(f16_set1(f16_sum(total))))
+    loss = (lane[0] + loss) * weight
+    if gradient:
+        scale = f16_set1(<float>1.0 / f16_sum(total))
+        for j in range(0, v, 16):
+            f16_store(logits + j, f16_mul(f16_load(logits + j), scale))
+        logits[target] -= <float>1.0
+        scale = f16_set1(weight)
+        for j in range(0, v, 16):
+            f16_store(logits + j, f16_mul(f16_load(logits + j), scale))
+    return loss
+
+
+cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """loss (rows,) OUT; x (rows, C), target (rows,) int32, token weight (rows,), head (V, C) in panels IN."""
+    cdef int64_t rows = shard.n_sequences * shard.time, row = part_begin(rows, 1, part, n_parts)
+    cdef int64_t end = part_begin(rows, 1, part + 1, n_parts)
+    cdef Chunk chunk
+    lay_out(&chunk, op, shard)
+    while row < end:
+        if shard.interrupted(shard):
+            return STOPPED
+        row = gather(&chunk, op, shard, row, end)
+        if chunk_losses(&chunk, op, shard, False) != DONE:
+            return BAD_TOKEN
+    return DONE
+
+
+cdef int cross_entropy_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN.
+
+    Both gradients need a token's whole softmax, so the parts cannot share a chunk without meeting: part 0 does
+    all of it.
+    """
+    cdef int64_t rows = shard.n_sequences * shard.time, row = 0
+    cdef bint add = adds_to(op, HEAD)
+    cdef Chunk chunk
+    if part > 0:
+        return DONE
+    lay_out(&chunk, op, shard)
+    if not adds_to(op, X):
+        memset(gradient_of(op, shard, X), 0, rows * op.size[C] * sizeof(float))
+    while row < rows:
+        if shard.interrupted(shard):
+            return STOPPED
+        row = gather(&chunk, op, shard, row, rows)
+        if chunk_losses(&chunk, op, shard, True) != DONE:
+            return BAD_TOKEN
+        input_gradient(&chunk, op, shard)
+        if gradient_of(op, shard, HEAD) != NULL:
+            head_gradient(&chunk, op, shard, add)
+        add = True
+    return DONE
+
+
+cdef void input_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+    """dx (n, C) = dlogits (n, V) times head (V, C), laid where the tokens came from."""
+    cdef int64_t c = op.size[C], i
+    cdef float *dx = gradient_of(op, shard, X)
+    if adds_to(op, X):
+        for i in range(chunk.n):
+            memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
+    product(
+        chunk.n, c, op.size[V], chunk.dx, c, chunk.logits, chunk.wide, 1, transposed_of(op, shard, HEAD),
+        chunk.dx if adds_to(op, X) else NULL, c, 0, 1,
+    )
+    for i in range(chunk.n):
+        memcpy(dx + chunk.row[i] * c, chunk.dx + i * c, c * sizeof(float))
+
+
+cdef void head_gradient(Chunk *chunk, const Op *op, const Shard *shard, bint add) noexcept nogil:
+    """dhead (V, C) OUT or ADD = dlogits (n, V) transposed times x (n, C): chains over ascending tokens."""
+    cdef int64_t c = op.size[C], v = op.size[V], p, columns
+    cdef float *dhead
+    for p in range(n_panels_of(c)):
+        columns = min(c - p * TILE_COLUMNS, TILE_COLUMNS)
+        dhead = gradient_of(op, shard, HEAD) + p * TILE_COLUMNS
+        pack_panel(chunk.panel, chunk.x + p * TILE_COLUMNS, chunk.n, columns, c, 1)
+        panel_product(
+            v, columns, chunk.n, dhead, c, chunk.logits, 1, chunk.wide, chunk.panel,
+            dhead if add else NULL, c, 0, n_tiles_of(v),
+        )
+
+
+cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """y (V,) OUT: the logits of the last row alone; x (rows, C), head (V, C) in panels IN."""
+    cdef int64_t last = shard.n_sequences * shard.time - 1
+    product(
+        1, op.size[V], op.size[C], value_of(op, shard, Y), op.size[V], value_of(op, shard, X) + last * op.size[C],
+        op.size[C], 1, packed_of(op, shard, 2), NULL, 0, part, n_parts,
+    )
+    return DONE
+
+
+KERNELS = {
+    "cross_entropy_forward": kernel_capsule(cross_entropy_forward),
+    "cross_entropy_backward": kernel_capsule(cross_entropy_backward),
+    "logits_forward": kernel_capsule(logits_forward),
+}

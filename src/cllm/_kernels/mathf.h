@@ -1,0 +1,96 @@
+/* exp, log, tanh, erf, sin, cos, pow and 1/sqrt of float32 vectors: every lane alone, the same bits at every width.
+ *
+ * Only + - * / sqrt, fma in one written order, comparison and selection; NaN in gives NaN out. The coefficients come
+ * from tools/coefficients.py. */
+#ifndef CLLM_MATHF_H
+#define CLLM_MATHF_H
+
+#include "mathd.h"
+#include "simd.h"
+
+/* Terms of a polynomial, lowest power first. */
+INLINE vf vf_horner(vf x, const float *c, int n)
+{
+    vf sum = vf_set1(c[n - 1]);
+    for (int i = n - 2; i >= 0; i--) sum = vf_fma(sum, x, vf_set1(c[i]));
+    return sum;
+}
+
+/* e^x for x in [-104, 89]: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). */
+INLINE vf vf_exp_inside(vf x)
+{
+    static const float C[5] = {0.499999940f, 0.166665211f, 0.0416682549f, 0.00836866256f, 0.00138214615f};
+    const vf round_by = vf_set1(0x1.8p23f); /* adding and subtracting it rounds to a whole number */
+    vf n = vf_fma(x, vf_set1(0x1.715476p0f), round_by) - round_by;
+    vf r = vf_fma(n, vf_set1(-0x1.62e4p-1f), x); /* exact: ln 2's upper part has 15 bits */
+    r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
+    vf p = vf_fma(r * r, vf_horner(r, C, 5), r); /* 1 + r (1 + r P) would save the product, and not be monotone */
+    return vf_scale(vf_set1(1.0f) + p, n);
+}
+
+INLINE vf vf_exp(vf x) { return vf_exp_inside(vf_at_least(vf_at_most(x, 89.0f), -104.0f)); }
+
+/* x = 2^k m with m in [2/3, 4/3), f = m - 1 (exact): log x = k ln 2 + f + f^2 (f P(f) - 1/2). */
+INLINE vf vf_log(vf x)
+{
+    static const float C[8] = {0.333332151f, -0.249998063f, 0.200104266f, -0.166801974f,
+                               0.140057325f, -0.121874481f, 0.139846072f, -0.128802016f};
+    const vf zero = vf_set1(0.0f), infinity = vf_set1(__builtin_inff());
+    vi small = x < vf_set1(0x1p-126f);
+    vf y = vf_select(small, x * vf_set1(0x1p24f), x);
+    vi k = (vi)((vu)y - (vu)vi_set1(0x3f2aaaab)) >> 23; /* the bits of 2/3 */
+    vf f = (vf)((vu)y - ((vu)k << 23)) - vf_set1(1.0f);
+    vf n = __builtin_convertvector(k - (small & vi_set1(24)), vf);
+    vf s = f * f * vf_fma(vf_horner(f, C, 8), f, vf_set1(-0.5f));
+    vf sum = f + vf_fma(n, vf_set1(-0x1.05c610p-29f), s);
+    sum = vf_fma(n, vf_set1(0x1.62e43p-1f), sum);
+    sum = vf_select(x < infinity, sum, x); /* x is here +Inf or NaN */
+    return vf_select(x > zero, sum, vf_select(x == zero, -infinity, (x - x) / zero));
+}
+
+/* |x| < 0.6: x + x^3 P(x^2); else 1 - 2 / (e^2|x| + 1), which inherits monotony from exp. */
+INLINE vf vf_tanh(vf x)
+{
+    static const float C[5] = {-0.333332986f, 0.133319303f, -0.0537838563f, 0.0207947865f, -0.00589257618f};
+    const vf one = vf_set1(1.0f);
+    vf a = vf_abs(x), z = a * a;
+    vf near = vf_fma(a * z, vf_horner(z, C, 5), a);
+    vf b = vf_at_most(a, 10.0f);
+    vf far = one - vf_set1(2.0f) / (vf_exp_inside(b + b) + one);
+    return vf_copysign(vf_select(a < vf_set1(0.6f), near, far), x);
+}
+
+/* |x| < 1: x + x P(x^2); else 1 - e^-P(|x| - 2), where P stands for -log erfc. */
+INLINE vf vf_erf(vf x)
+{
+    static const float NEAR[7] = {0.128379166f, -0.376126260f, 0.112835787f, -0.0268533472f,
+                                  0.00518716220f, -0.000799785310f, 7.80690389e-5f};
+    static const float FAR[9] = {5.36494112f, 4.41815996f, 0.923752964f, 0.0164801162f, -0.00355535117f,
+                                 0.000715511851f, -0.000168865343f, 9.48232719e-6f, 7.15210717e-7f};
+    const vf one = vf_set1(1.0f);
+    vf a = vf_abs(x);
+    vf near = vf_fma(a, vf_horner(a * a, NEAR, 7), a);
+    vf b = vf_at_most(a, 3.95f);
+    vf far = one - vf_exp_inside(-vf_horner(b - vf_set1(2.0f), FAR, 9));
+    return vf_copysign(vf_select(a < one, near, far), x);
+}
+
+INLINE vf vf_rsqrt(vf x) { return vf_set1(1.0f) / vf_sqrt(x); }
+
+/* Rotary tables and normal draws need these, seldom: each lane in float64, rounded once. */
+INLINE vf vf_sin(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_sin(x[i]); return x; }
+INLINE vf vf_cos(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_cos(x[i]); return x; }
+INLINE vf vf_pow(vf x, vf y) { for (int i = 0; i < LANES; i++) x[i] = (float)d_pow(x[i], y[i]); return x; }
+
+/* ---- sixteen lanes ---- */
+
+INLINE f16 f16_exp(f16 x) { EACH_REGISTER x.v[r_] = vf_exp(x.v[r_]); return x; }
+INLINE f16 f16_log(f16 x) { EACH_REGISTER x.v[r_] = vf_log(x.v[r_]); return x; }
+INLINE f16 f16_tanh(f16 x) { EACH_REGISTER x.v[r_] = vf_tanh(x.v[r_]); return x; }
+INLINE f16 f16_erf(f16 x) { EACH_REGISTER x.v[r_] = vf_erf(x.v[r_]); return x; }
+INLINE f16 f16_sin(f16 x) { EACH_REGISTER x.v[r_] = vf_sin(x.v[r_]); return x; }
+INLINE f16 f16_cos(f16 x) { EACH_REGISTER x.v[r_] = vf_cos(x.v[r_]); return x; }
+INLINE f16 f16_pow(f16 x, f16 y) { EACH_REGISTER x.v[r_] = vf_pow(x.v[r_], y.v[r_]); return x; }
+INLINE f16 f16_rsqrt(f16 x) { EACH_REGISTER x.v[r_] = vf_rsqrt(x.v[r_]); return x; }
+
+#endif

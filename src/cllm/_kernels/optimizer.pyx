@@ -1,0 +1,138 @@
+"""Optimizer updates, in place over flat float32 arrays; one call for all parameters.
+
+A segment is a run of elements that share weight decay and learning-rate scale.
+"""
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t, uintptr_t
+
+from cllm._kernels.op cimport part_begin
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.simd cimport (
+    f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n,
+)
+
+# Moments smaller than 2^-100 become +0, so that they do not rest among the subnormals (numerics rule 7).
+cdef float SMALLEST_MOMENT = 7.888609052210118e-31
+
+
+cdef struct Segment:
+    int64_t offset
+    int64_t size
+    double decay                 # weight decay of this segment
+    double learning_rate_scale
+
+
+cdef struct AdamW:
+    float beta1, beta2, epsilon, gradient_scale
+    double learning_rate, correction1, correction2    # corrections are 1 - beta^t
+
+
+SEGMENT_SIZE = sizeof(Segment)
+
+
+def adamw(
+    uintptr_t parameters, uintptr_t gradient, uintptr_t first, uintptr_t second, uintptr_t segments, int n_segments,
+    double learning_rate, double beta1, double beta2, double epsilon, double correction1, double correction2,
+    double gradient_scale, int n_threads,
+):
+    """AdamW (Loshchilov and Hutter 2019, algorithm 2): parameters, first, second (n,) are updated in place."""
+    cdef AdamW a
+    cdef int t
+    a.beta1, a.beta2, a.epsilon, a.gradient_scale = beta1, beta2, epsilon, gradient_scale
+    a.learning_rate, a.correction1, a.correction2 = learning_rate, correction1, correction2
+    for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        adamw_part(
+            &a, <float *>parameters, <const float *>gradient, <float *>first, <float *>second,
+            <const Segment *>segments, n_segments, t, n_threads,
+        )
+
+
+cdef void adamw_part(
+    const AdamW *a, float *p, const float *g, float *m, float *v, const Segment *segments, int n_segments,
+    int part, int n_parts,
+) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef int s
+    cdef int64_t begin, n, offset
+    for s in range(n_segments):
+        begin = part_begin(segments[s].size, 16, part, n_parts)
+        n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
+        offset = segments[s].offset + begin
+        adamw_run(a, &segments[s], p + offset, g + offset, m + offset, v + offset, n)
+    fpenv_leave(saved)
+
+
+cdef void adamw_run(
+    const AdamW *a, const Segment *segment, float *p, const float *g, float *m, float *v, int64_t n,
+) noexcept nogil:
+    """m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr (m / c1 / (sqrt(v / c2) + eps) + decay p)."""
+    cdef double rate = a.learning_rate * segment.learning_rate_scale
+    cdef f16 step = f16_set1(<float>(-rate / a.correction1)), shrink = f16_set1(<float>(-rate * segment.decay))
+    cdef f16 second = f16_set1(<float>(1.0 / a.correction2)), epsilon = f16_set1(a.epsilon)
+    cdef f16 beta1 = f16_set1(a.beta1), rest1 = f16_set1(<float>1.0 - a.beta1)
+    cdef f16 beta2 = f16_set1(a.beta2), rest2 = f16_set1(<float>1.0 - a.beta2)
+    cdef f16 scale = f16_set1(a.gradient_scale), gradient, moment1, moment2, value
+    cdef int64_t i
+    for i in range(0, n, 16):
+        gradient = f16_mul(f16_load_n(g + i, n - i), scale)
+        moment1 = f16_fma(beta1, f16_load_n(m + i, n - i), f16_mul(rest1, gradient))
+        moment2 = f16_fma(beta2, f16_load_n(v + i, n - i), f16_mul(rest2, f16_mul(gradient, gradient)))
+        moment1 = f16_flush_below(moment1, SMALLEST_MOMENT)
+        moment2 = f16_flush_below(moment2, SMALLEST_MOMENT)
+        value = f16_load_n(p + i, n - i)
+        value = f16_fma(shrink, value, value)
+        value = f16_fma(step, f16_div(moment1, f16_add(f16_sqrt(f16_mul(moment2, second)), epsilon)), value)
+        f16_store_n(m + i, moment1, n - i)
+        f16_store_n(v + i, moment2, n - i)
+        f16_store_n(p + i, value, n - i)
+
+
+def sgd(
+    uintptr_t parameters, uintptr_t gradient, uintptr_t velocity, uintptr_t segments, int n_segments,
+    double learning_rate, double momentum, double gradient_scale, int n_threads,
+):
+    """SGD with momentum: velocity = momentum * velocity + g + decay * p; p -= lr * velocity; in place.
+
+    velocity may be 0 (none); then p -= lr * (g + decay * p).
+    """
+    cdef int t
+    for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        sgd_part(
+            <float *>parameters, <const float *>gradient, <float *>velocity, <const Segment *>segments, n_segments,
+            learning_rate, <float>momentum, <float>gradient_scale, t, n_threads,
+        )
+
+
+cdef void sgd_part(
+    float *p, const float *g, float *velocity, const Segment *segments, int n_segments,
+    double learning_rate, float momentum, float gradient_scale, int part, int n_parts,
+) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef int s
+    cdef int64_t begin, n, offset
+    for s in range(n_segments):
+        begin = part_begin(segments[s].size, 16, part, n_parts)
+        n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
+        offset = segments[s].offset + begin
+        sgd_run(
+            p + offset, g + offset, velocity + offset if velocity != NULL else NULL, n,
+            <float>(-learning_rate * segments[s].learning_rate_scale), <float>segments[s].decay, momentum,
+            gradient_scale,
+        )
+    fpenv_leave(saved)
+
+
+cdef void sgd_run(
+    float *p, const float *g, float *velocity, int64_t n, float step, float decay, float momentum, float scale,
+) noexcept nogil:
+    cdef f16 value, direction
+    cdef int64_t i
+    for i in range(0, n, 16):
+        value = f16_load_n(p + i, n - i)
+        direction = f16_fma(f16_set1(decay), value, f16_mul(f16_load_n(g + i, n - i), f16_set1(scale)))
+        if velocity != NULL:
+            direction = f16_fma(f16_set1(momentum), f16_load_n(velocity + i, n - i), direction)
+            direction = f16_flush_below(direction, SMALLEST_MOMENT)
+            f16_store_n(velocity + i, direction, n - i)
+        f16_store_n(p + i, f16_fma(f16_set1(step), direction, value), n - i)

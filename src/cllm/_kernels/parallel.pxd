@@ -1,0 +1,8 @@
+"""What a parallel region needs besides its loop."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef extern from "fpenv.h" nogil:
+    uint64_t fpenv_enter()
+    void fpenv_leave(uint64_t saved)

@@ -1,0 +1,36 @@
+/* How a running step notices Ctrl-C: the thread that called polls Python's signals now and then. */
+#ifndef CLLM_SIGNALS_H
+#define CLLM_SIGNALS_H
+
+#include <Python.h>
+#include <time.h>
+
+static inline double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Runs the handlers of signals that came in; 1 when one of them raised. The exception stays pending. */
+static inline int poll_signals(void)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    int raised = PyErr_CheckSignals() != 0;
+    PyGILState_Release(state);
+    return raised;
+}
+
+static inline int raise_pending(void) { return PyErr_Occurred() ? -1 : 0; }
+
+static inline void wait_a_little(int round)
+{
+    struct timespec nap = {0, 100000};
+    if (round > 2000) nanosleep(&nap, NULL);
+}
+
+static inline int load_flag(int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+static inline void store_flag(int *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
+static inline int count_up(int *counter) { return __atomic_add_fetch(counter, 1, __ATOMIC_ACQ_REL); }
+
+#endif

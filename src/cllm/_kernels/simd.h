@@ -1,0 +1,213 @@
+/* The vector type of the target's native width: 16, 8 or 4 float32 lanes. Every intrinsic of cllm is in this file.
+ *
+ * Results never depend on the width: element-wise functions act on each lane alone, and sums go through `f16`,
+ * which is 16 lanes on every target, held in one, two or four registers. Vectors wider than the target's
+ * registers are avoided on purpose: gcc 12 turns a 64-byte vector below AVX-512 into scalar code. */
+#ifndef CLLM_SIMD_H
+#define CLLM_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#define LANES 16
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES))); /* integers that may wrap around */
+
+/* ---- one register ---- */
+
+INLINE vf vf_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
+INLINE void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE vf vf_set1(float x) { return x - (vf){0}; } /* x - 0 is x for every x, also -0 and NaN */
+INLINE vi vi_set1(int32_t x) { return x - (vi){0}; }
+
+/* The first n lanes, the others +0; n may be 0 or more than LANES. */
+INLINE vf vf_load_n(const float *p, long n)
+{
+    if (n >= LANES) return vf_load(p);
+#if LANES == 16
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (n > 0 ? n : 0)) - 1u), p);
+#else
+    vf v = {0};
+    for (long i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+
+INLINE void vf_store_n(float *p, vf v, long n)
+{
+    if (n >= LANES) { vf_store(p, v); return; }
+#if LANES == 16
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n > 0 ? n : 0)) - 1u), (__m512)v);
+#else
+    for (long i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+/* a * b + c with one rounding. */
+INLINE vf vf_fma(vf a, vf b, vf c)
+{
+#if LANES == 16
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif LANES == 8
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    vf r;
+    for (int i = 0; i < LANES; i++) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return r;
+#endif
+}
+
+/* Masks are vectors of 0 and -1, as comparisons of vectors give them. */
+INLINE vf vf_select(vi mask, vf yes, vf no)
+{
+#if LANES == 16
+    return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)no, (__m512)yes);
+#elif LANES == 8
+    return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+#else
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+#endif
+}
+
+INLINE vf vf_sqrt(vf a)
+{
+#if LANES == 16
+    return (vf)_mm512_sqrt_ps((__m512)a);
+#elif LANES == 8
+    return (vf)_mm256_sqrt_ps((__m256)a);
+#else
+    vf r;
+    for (int i = 0; i < LANES; i++) r[i] = __builtin_sqrtf(a[i]);
+    return r;
+#endif
+}
+
+INLINE vf vf_abs(vf a) { return (vf)((vi)a & vi_set1(0x7fffffff)); }
+INLINE vf vf_copysign(vf magnitude, vf sign)
+{
+    return (vf)(((vi)magnitude & vi_set1(0x7fffffff)) | ((vi)sign & vi_set1((int32_t)0x80000000)));
+}
+
+/* Bounds that a NaN in x passes through, which decides the order of min's and max's operands. */
+INLINE vf vf_at_most(vf x, float high)
+{
+#if LANES == 16
+    return (vf)_mm512_min_ps((__m512)vf_set1(high), (__m512)x);
+#elif LANES == 8
+    return (vf)_mm256_min_ps((__m256)vf_set1(high), (__m256)x);
+#else
+    return vf_select(x > vf_set1(high), vf_set1(high), x);
+#endif
+}
+
+INLINE vf vf_at_least(vf x, float low)
+{
+#if LANES == 16
+    return (vf)_mm512_max_ps((__m512)vf_set1(low), (__m512)x);
+#elif LANES == 8
+    return (vf)_mm256_max_ps((__m256)vf_set1(low), (__m256)x);
+#else
+    return vf_select(x < vf_set1(low), vf_set1(low), x);
+#endif
+}
+
+/* x * 2^n with one rounding, for x in [1/2, 2) and whole n in [-250, 250]; subnormal results are kept. */
+INLINE vf vf_scale(vf x, vf n)
+{
+#if LANES == 16
+    return (vf)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    vi k = __builtin_convertvector(n, vi), half = k >> 1; /* 2^n may be no float: two steps, the first exact */
+    return x * (vf)((half + 127) << 23) * (vf)((k - half + 127) << 23);
+#endif
+}
+
+/* The larger of two; a NaN in either comes through. */
+INLINE vf vf_max(vf a, vf b)
+{
+    vf larger = vf_select(a > b, a, b);      /* b where a is NaN, b where b is NaN */
+    return vf_select(a == a, larger, a);
+}
+
+/* ---- sixteen lanes on every target: the unit of every float32 sum (numerics rule 3) ---- */
+
+#define REGISTERS (16 / LANES)
+typedef struct { vf v[REGISTERS]; } f16;
+
+#define EACH_REGISTER for (int r_ = 0; r_ < REGISTERS; r_++)
+
+INLINE f16 f16_set1(float x) { f16 r; EACH_REGISTER r.v[r_] = vf_set1(x); return r; }
+INLINE f16 f16_load(const float *p) { f16 r; EACH_REGISTER r.v[r_] = vf_load(p + r_ * LANES); return r; }
+INLINE f16 f16_load_n(const float *p, long n)
+{
+    f16 r;
+    EACH_REGISTER r.v[r_] = n > r_ * LANES ? vf_load_n(p + r_ * LANES, n - r_ * LANES) : vf_set1(0.0f);
+    return r;
+}
+INLINE void f16_store(float *p, f16 a) { EACH_REGISTER vf_store(p + r_ * LANES, a.v[r_]); }
+INLINE void f16_store_n(float *p, f16 a, long n)
+{
+    EACH_REGISTER if (n > r_ * LANES) vf_store_n(p + r_ * LANES, a.v[r_], n - r_ * LANES);
+}
+INLINE f16 f16_add(f16 a, f16 b) { EACH_REGISTER a.v[r_] += b.v[r_]; return a; }
+INLINE f16 f16_sub(f16 a, f16 b) { EACH_REGISTER a.v[r_] -= b.v[r_]; return a; }
+INLINE f16 f16_mul(f16 a, f16 b) { EACH_REGISTER a.v[r_] *= b.v[r_]; return a; }
+INLINE f16 f16_div(f16 a, f16 b) { EACH_REGISTER a.v[r_] /= b.v[r_]; return a; }
+INLINE f16 f16_sqrt(f16 a) { EACH_REGISTER a.v[r_] = vf_sqrt(a.v[r_]); return a; }
+INLINE f16 f16_fma(f16 a, f16 b, f16 c) { EACH_REGISTER c.v[r_] = vf_fma(a.v[r_], b.v[r_], c.v[r_]); return c; }
+INLINE f16 f16_max(f16 a, f16 b) { EACH_REGISTER a.v[r_] = vf_max(a.v[r_], b.v[r_]); return a; }
+
+/* min(a, bound); a NaN stays one. */
+INLINE f16 f16_at_most(f16 a, float bound)
+{
+    EACH_REGISTER a.v[r_] = vf_select(a.v[r_] > vf_set1(bound), vf_set1(bound), a.v[r_]);
+    return a;
+}
+/* 0 where |a| < bound, else a; a NaN stays one. */
+INLINE f16 f16_flush_below(f16 a, float bound)
+{
+    EACH_REGISTER a.v[r_] = vf_select(vf_abs(a.v[r_]) < vf_set1(bound), vf_set1(0.0f), a.v[r_]);
+    return a;
+}
+
+/* Lane i + lane i+8, then i+4, i+2, i+1: the one tree by which sixteen lanes become one number. */
+INLINE float f16_sum(f16 a)
+{
+    float t[16];
+    f16_store(t, a);
+    for (int i = 0; i < 8; i++) t[i] += t[i + 8];
+    for (int i = 0; i < 4; i++) t[i] += t[i + 4];
+    t[0] += t[2];
+    t[1] += t[3];
+    return t[0] + t[1];
+}
+
+INLINE float f16_largest(f16 a)
+{
+    float t[16], m;
+    f16_store(t, a);
+    m = t[0];
+    for (int i = 1; i < 16; i++) m = t[i] > m || t[i] != t[i] ? t[i] : m;
+    for (int i = 0; i < 16; i++) if (t[i] != t[i]) m = t[i];
+    return m;
+}
+
+#endif

@@ -1,0 +1,36 @@
+"""Sums that several kernels share: over tokens (numerics rule 2), and of gradients that meet in one buffer."""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from cllm._kernels.op cimport part_begin
+from cllm._kernels.simd cimport f16, f16_add, f16_load_n, f16_set1, f16_store_n
+
+
+cdef inline void column_sums(
+    int64_t rows, int64_t n, float *sums, const float *dy, int64_t dy_row, bint add, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """sums (n,) OUT or ADD: for each column of dy (rows, n), row stride dy_row, a chain of additions."""
+    cdef int64_t column, columns, row, end = part_begin(n, 16, part + 1, n_parts)
+    cdef f16 total
+    for column in range(part_begin(n, 16, part, n_parts), end, 16):
+        columns = min(end - column, 16)
+        total = f16_load_n(sums + column, columns) if add else f16_set1(0.0)
+        for row in range(rows):
+            total = f16_add(total, f16_load_n(dy + row * dy_row + column, columns))
+        f16_store_n(sums + column, total, columns)
+
+
+cdef inline void add_to(float *sums, const float *x, int64_t n) noexcept nogil:
+    """sums (n,) ADD = x (n,)."""
+    cdef int64_t i
+    for i in range(0, n, 16):
+        f16_store_n(sums + i, f16_add(f16_load_n(sums + i, n - i), f16_load_n(x + i, n - i)), n - i)
+
+
+cdef inline void pass_on(float *dx, const float *dy, int64_t n, bint add) noexcept nogil:
+    """dx (n,) OUT or ADD = dy (n,); nothing to do where the plan gave them one memory."""
+    if add:
+        add_to(dx, dy, n)
+    elif dx != dy:
+        memcpy(dx, dy, n * sizeof(float))

@@ -1,0 +1,37 @@
+/* The register tile of every matrix product in cllm. */
+#ifndef CLLM_TILE_H
+#define CLLM_TILE_H
+
+#include "simd.h"
+
+/* Rows and columns of one tile. AVX-512 has 32 registers: 14 x 2 sums, 2 of B, 1 broadcast. AVX2 and NEON builds
+ * hold 6 x 2 sums in 16 registers. The sizes change the speed and no bit: each element is one chain over k. */
+#if LANES == 16
+#define TILE_ROWS 14
+#else
+#define TILE_ROWS 6
+#endif
+#define TILE_COLUMNS (2 * LANES)
+
+/* C[i, j] = start + sum over ascending k of A[i, k] * B[k, j], one chain of fused multiply-adds an element.
+ *
+ *   c        OUT  (rows, columns), row stride c_row; rows <= TILE_ROWS, columns <= TILE_COLUMNS
+ *   a        IN   element (i, k) at a[i * a_row + k * a_step]
+ *   b        IN   (depth, TILE_COLUMNS) packed, zero padded
+ *   start    IN   where the chains start: element (i, j) at start[i * start_row + j]; NULL means +0.
+ *                 c itself continues a product, a bias has start_row 0. */
+void tile_product(long rows, long columns, long depth,
+                  float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                  const float *start, long start_row);
+
+/* As tile_product with a start at c, but row i takes only the terms k <= i (k < depth <= rows): the triangle at
+ * the causal diagonal, where a masked term must not enter a chain. */
+void tile_triangle_lower(long rows, long columns, long depth,
+                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b);
+
+/* Row i takes only the terms k >= i, started at +0: the triangle at which a key's column of the causal mask begins. */
+void tile_triangle_upper(long rows, long columns, long depth,
+                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                         const float *start, long start_row);
+
+#endif

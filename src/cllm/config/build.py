@@ -1,0 +1,129 @@
+"""Tables to a Config: presets and defaults filled in, parts split into name and options, rules checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cllm.config.convert import expected, shown, to_struct, unknown_key
+from cllm.config.presets import fill_sizes
+from cllm.config.rules import check_rules
+from cllm.config.schema import (
+    DEFAULT_CHECKS,
+    DEFAULT_SINKS,
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    DistConfig,
+    ModelConfig,
+    Part,
+    RunName,
+    TrainConfig,
+)
+from cllm.errors import ConfigError, did_you_mean
+
+DEFAULT_STEPS = 1000
+
+
+def from_mapping(values: Mapping[str, Any]) -> Config:
+    """Return the Config of the tables of a TOML file. Raises ConfigError."""
+    known = [field.name for field in msgspec.structs.fields(Config)]
+    for key in values:
+        if key not in known:
+            raise unknown_key("the config", key, known)
+    _refuse_unwritable(values, "")
+    config = Config(
+        name=_name(values),
+        model=to_struct(ModelConfig, fill_sizes(_table(values, "model")), "[model]"),
+        data=to_struct(DataConfig, _table(values, "data"), "[data]"),
+        train=_train(_table(values, "train")),
+        optimizer=_part(_table(values, "optimizer"), "[optimizer]", "adamw"),
+        schedule=_part(_table(values, "schedule"), "[schedule]", "cosine"),
+        reducer=_part(_table(values, "reducer"), "[reducer]", "tree"),
+        checks=_labelled(_table(values, "checks"), "checks", DEFAULT_CHECKS),
+        sinks=_labelled(_table(values, "sinks"), "sinks", DEFAULT_SINKS),
+        checkpoint=to_struct(CheckpointConfig, _table(values, "checkpoint"), "[checkpoint]"),
+        dist=to_struct(DistConfig, _table(values, "dist"), "[dist]"),
+    )
+    check_rules(config)
+    return config
+
+
+def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = values.get(key, {})
+    if not isinstance(table, Mapping):
+        came = f"{key} = {shown(table)}"
+        raise ConfigError("config", came, "a table", f"write [{key}] and its keys below it")
+    return table
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    try:
+        return msgspec.convert(values.get("name", "run"), RunName)
+    except msgspec.ValidationError:
+        came = f"name = {shown(values['name'])}"
+        raise ConfigError("config", came, expected(RunName), "choose another name") from None
+
+
+def _train(table: Mapping[str, Any]) -> TrainConfig:
+    train = to_struct(TrainConfig, table, "[train]")
+    if train.steps is None and train.epochs is None:
+        return msgspec.structs.replace(train, steps=DEFAULT_STEPS)
+    return train
+
+
+def _part(table: Mapping[str, Any], where: str, default: str) -> Part:
+    name = table.get("name", default)
+    if not isinstance(name, str) or not name:
+        raise ConfigError("config", f"{where} name = {shown(name)}", "a name", "see `cllm plugins list`")
+    return Part(name, {key: value for key, value in table.items() if key != "name"})
+
+
+def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) -> dict[str, Part]:
+    """The default parts, then those of the table; a label set to false leaves its part out."""
+    parts = dict(defaults)
+    for label, value in table.items():
+        match value:
+            case False:
+                _known_default(label, key, defaults)
+                parts.pop(label)
+            case True:
+                parts[label] = _known_default(label, key, defaults)
+            case Mapping():
+                parts[label] = _part(value, f"[{key}.{label}]", default=label)
+            case _:
+                came = f"[{key}] {label} = {shown(value)}"
+                raise ConfigError("config", came, "a table, true or false", f"write [{key}.{label}]")
+    return parts
+
+
+def _known_default(label: str, key: str, defaults: Mapping[str, Part]) -> Part:
+    if label not in defaults:
+        came = f"[{key}] has no {label!r} to switch on or off"
+        raise ConfigError("config", came, f"one of {', '.join(defaults)}", did_you_mean(label, defaults))
+    return defaults[label]
+
+
+def _refuse_unwritable(value: object, where: str) -> None:
+    """No option means NaN or infinity, and half a surrogate pair cannot be written to config.toml."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_unwritable(item, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_unwritable(item, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError("config", f"{where} = {value}", "a finite number", "correct it")
+    elif isinstance(value, str) and not _is_utf8(value):
+        raise ConfigError("config", f"{where} = {value!a}", "text in UTF-8", "correct it")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

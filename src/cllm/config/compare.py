@@ -1,0 +1,59 @@
+"""Which keys decide bits, and so may not change when a run resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cllm.config.load import to_mapping
+from cllm.config.schema import Config
+
+# A name that ends in a dot stands for the whole table.
+NUMERIC_KEYS = (
+    "model.",
+    "data.",
+    "train.seed",
+    "train.batch_size",
+    "train.micro_batch_size",
+    "optimizer.",
+    "schedule.",
+    "reducer.",
+    "checks.",
+)
+FREE_ON_RESUME = (
+    "name",
+    "train.steps",
+    "train.epochs",
+    "train.threads",
+    "train.eval_every",
+    "train.eval_batches",
+    "train.digest_every",
+    "train.log_every",
+    "checkpoint.",
+    "sinks.",
+    "dist.",
+)
+
+
+def difference(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, old value, new value) of every numeric key that differs, None where it is absent.
+
+    Compare configs of the same kind: both completed by the plugins' defaults, or neither.
+    """
+    before, after = dict(flatten(to_mapping(old))), dict(flatten(to_mapping(new)))
+    keys = sorted(key for key in before.keys() | after.keys() if is_numeric(key))
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def is_numeric(key: str) -> bool:
+    """Whether the dotted key decides bits."""
+    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in NUMERIC_KEYS)
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested tables; lists are values."""
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

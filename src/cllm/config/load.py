@@ -1,0 +1,124 @@
+"""Config files and overrides, laid over each other; and a Config written back as TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from cllm.config.build import from_mapping
+from cllm.config.schema import DEFAULT_CHECKS, DEFAULT_SINKS, Config, Part
+from cllm.errors import ConfigError
+
+# Keys that exclude each other, by table: a layer that gives one takes away the others of the layers below
+# it, so that `--set train.epochs=3` needs no way to unset train.steps.
+ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "train": (("steps",), ("epochs",)),
+    "data": (("path",), ("loader", "source", "options"), ("mixture",)),
+}
+
+
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+) -> Config:
+    """Return the config of `base`, the TOML file `path` and `overrides`, each laid over the ones before.
+
+    An override is "table.key=value", the value in TOML or else plain text. Raises ConfigError.
+    """
+    layers = [base or {}, read_toml(Path(path)) if path is not None else {}, *map(parse_override, overrides)]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _laid_over(_without_alternatives(merged, layer), layer)
+    return from_mapping(merged)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file. Raises ConfigError with the file and the line."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        came = f"{path}: {error.strerror or error}"
+        raise ConfigError("config", came, "a TOML file that can be read", "check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        came = f"{path}: {error}"
+        raise ConfigError("config", came, "TOML in UTF-8", "correct the file; text wants quotes") from None
+
+
+def parse_override(override: str) -> dict[str, Any]:
+    """Return "table.key=value" as nested tables. Raises ConfigError where it has no key or no value."""
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise ConfigError("config", f"the override {override!r}", "table.key=value", "as in train.steps=2000")
+    nested: Any = _value(text.strip())
+    for key in reversed(keys):
+        nested = {key: nested}
+    result: dict[str, Any] = nested
+    return result
+
+
+def to_toml(config: Config) -> str:
+    """Return `config`, all defaults written out, as TOML from which load_config makes an equal one."""
+    return tomli_w.dumps(to_mapping(config))
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return `config` as the tables of its TOML form: options beside names, nothing that is None."""
+    tables: dict[str, Any] = msgspec.to_builtins(config)
+    for key in ("optimizer", "schedule", "reducer"):
+        tables[key] = _part_table(getattr(config, key))
+    for key, defaults in (("checks", DEFAULT_CHECKS), ("sinks", DEFAULT_SINKS)):
+        absent = {label: False for label in defaults if label not in tables[key]}
+        tables[key] = absent | {label: _part_table(part) for label, part in getattr(config, key).items()}
+    if not config.data.options:
+        del tables["data"]["options"]
+    mapping: dict[str, Any] = _without_none(tables)
+    return mapping
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    value = parsed["value"]
+    # Text that only looks like more than a value (a line break and another key), or like a date, is text.
+    is_value = len(parsed) == 1 and isinstance(value, bool | int | float | str | list | dict)
+    return value if is_value else text
+
+
+def _laid_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        tables = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _laid_over(merged[key], value) if tables else value
+    return merged
+
+
+def _without_alternatives(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(lower)
+    for table, groups in ALTERNATIVES.items():
+        given, below = upper.get(table), lower.get(table)
+        if not isinstance(given, Mapping) or not isinstance(below, Mapping):
+            continue
+        chosen = [group for group in groups if any(key in given for key in group)]
+        dropped = {key for group in groups if chosen and group not in chosen for key in group}
+        kept[table] = {key: value for key, value in below.items() if key not in dropped}
+    return kept
+
+
+def _part_table(part: Part) -> dict[str, Any]:
+    return {"name": part.name, **msgspec.to_builtins(part.options)}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value

@@ -1,0 +1,108 @@
+"""What no single key can be blamed for: values that make no run together. One rule, one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cllm.config.convert import choices, shown
+from cllm.config.schema import Config
+from cllm.errors import ConfigError, did_you_mean
+
+DTYPES = ("float32",)
+COMMUNICATORS = ("single",)
+
+
+def check_rules(config: Config) -> None:
+    """Raises ConfigError for the first rule that `config` breaks."""
+    for rule in RULES:
+        rule(config)
+
+
+def _heads_divide_channels(config: Config) -> None:
+    n_embd, n_head = config.model.n_embd, config.model.n_head
+    if n_embd % n_head:
+        below = n_embd - n_embd % n_head
+        above = below + n_head
+        _refuse(
+            f"[model] n_embd = {n_embd} is not divisible by n_head = {n_head}",
+            "a multiple of n_head",
+            f"use {below} or {above}" if below else f"use {above}",
+        )
+
+
+def _dtype_is_there(config: Config) -> None:
+    dtype = config.model.dtype
+    if dtype == "bfloat16":
+        _refuse('[model] dtype = "bfloat16"', '"float32"', "leave it out: this version knows float32 only")
+    if dtype not in DTYPES:
+        _refuse(f"[model] dtype = {shown(dtype)}", choices(DTYPES), did_you_mean(dtype, DTYPES))
+
+
+def _one_source(config: Config) -> None:
+    data = config.data
+    named = [key for key in ("path", "loader", "mixture") if getattr(data, key) is not None]
+    for key in ("source", "options"):
+        if getattr(data, key) and data.loader is None:
+            _refuse(f"[data] has {key} but no loader", "a loader with it", f"add loader, or remove {key}")
+    if not named:
+        _refuse("[data] does not say where the text is", "path, loader or mixture", 'add path = "book.txt"')
+    if len(named) > 1:
+        _refuse(f"[data] has {' and '.join(named)}", "one of path, loader, mixture", "remove the others")
+    if data.mixture == []:
+        _refuse("[data] mixture = []", "at least one source with its path", "add [[data.mixture]] tables")
+
+
+def _one_length(config: Config) -> None:
+    train = config.train
+    if train.steps is not None and train.epochs is not None:
+        came = f"[train] has steps = {train.steps} and epochs = {train.epochs}"
+        _refuse(came, "one of them", "remove the other")
+
+
+def _shards_fit_batch(config: Config) -> None:
+    batch, shard = config.train.batch_size, config.train.micro_batch_size
+    if shard is not None and shard > batch:
+        _refuse(
+            f"[train] micro_batch_size = {shard} is more than batch_size = {batch}",
+            "at most batch_size sequences per shard",
+            f"use {batch} or fewer, or leave it out",
+        )
+
+
+def _seed_has_64_bits(config: Config) -> None:
+    if config.train.seed >= 2**64:
+        _refuse(f"[train] seed = {config.train.seed}", "a whole number below 2^64", "use a smaller one")
+
+
+def _communicator_is_there(config: Config) -> None:
+    name = config.dist.communicator
+    if name not in COMMUNICATORS:
+        _refuse(
+            f"[dist] communicator = {shown(name)}", choices(COMMUNICATORS), did_you_mean(name, COMMUNICATORS)
+        )
+
+
+def _finite_is_fixed(config: Config) -> None:
+    for label, part in config.checks.items():
+        if "finite" in (label, part.name):
+            _refuse(
+                f"[checks.{label}] names the check finite",
+                "no table for it: finite is always on and has no options",
+                f"remove [checks.{label}]",
+            )
+
+
+RULES: tuple[Callable[[Config], None], ...] = (
+    _heads_divide_channels,
+    _dtype_is_there,
+    _one_source,
+    _one_length,
+    _shards_fit_batch,
+    _seed_has_64_bits,
+    _communicator_is_there,
+    _finite_is_fixed,
+)
+
+
+def _refuse(came: str, expected: str, todo: str) -> None:
+    raise ConfigError("config", came, expected, todo)

@@ -1,0 +1,167 @@
+"""What there is to set: the tables of a config file and their defaults.
+
+All values are frozen; `msgspec.structs.replace` makes changed copies.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+# The descriptions are what an error says was expected.
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+CountOrZero = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
+Share = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number of at least 0 and below 1")]
+RunName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, dots, _ and -, as in my-run"),
+]
+Text = Annotated[str, Meta(min_length=1, description="text")]
+
+
+class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[model] The shape of the model. A preset fills in the sizes that are left out.
+
+    family: the model's plugin
+    preset: tiny, mini, small, medium or gpt2; without one, sizes that are left out are tiny's
+    block_size: T, tokens that the model sees at once
+    n_layer: L, blocks
+    n_head: NH, attention heads; n_embd is a multiple of it
+    n_embd: C, channels
+    vocab_size: V; left out, the data decides
+    dropout: share of activations that is dropped in training
+    bias: whether linear layers and norms have biases
+    activation: gelu_tanh (as GPT-2) or gelu (exact)
+    layernorm_epsilon: added to the variance
+    dtype: of parameters and activations
+    """
+
+    family: Text = "gpt2"
+    preset: str | None = None
+    block_size: Count = 64
+    n_layer: Count = 4
+    n_head: Count = 4
+    n_embd: Count = 128
+    vocab_size: Count | None = None
+    dropout: Share = 0.0
+    bias: bool = True
+    activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"
+    layernorm_epsilon: Positive = 1e-5
+    dtype: str = "float32"
+
+
+class MixturePart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[data.mixture]] One source of a mixture.
+
+    path: prepared data, as in [data] path
+    weight: its share of the samples, relative to the other weights
+    """
+
+    path: Text
+    weight: Positive = 1.0
+
+
+class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[data] Where the tokens come from: exactly one of path, loader and mixture.
+
+    path: prepared data (a folder, a .tokens file, nanoGPT's .bin) or a plain text file
+    loader: a dataset plugin, which reads `source`
+    source: what the loader reads: a file, a folder, a glob, or a list of them
+    tokenizer: the tokenizer plugin for text that is not prepared
+    mixture: several prepared sources with weights
+    sampling: shuffle (every window once an epoch) or random (windows anywhere)
+    validation: share of the documents that is kept for validation; 0 for none
+    options: options of the loader
+    """
+
+    path: Text | None = None
+    loader: Text | None = None
+    source: Text | list[Text] | None = None
+    tokenizer: Text = "byte"
+    mixture: list[MixturePart] | None = None
+    sampling: Literal["shuffle", "random"] = "shuffle"
+    validation: Share = 0.1
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[train] How long and in what portions: steps or epochs, not both.
+
+    steps: updates; 1000 where epochs is not given either
+    epochs: passes over the training part
+    batch_size: B, sequences per update
+    micro_batch_size: sequences per shard; left out, the size of the batch decides; threads never do
+    seed: of initial values, order of samples and dropout
+    eval_every: steps between evaluations; 0 for only at the end
+    eval_batches: batches per evaluation; 0 for the whole validation part
+    threads: left out, the physical cores within affinity and quota; changes no bit
+    digest_every: steps between digests in the ledger
+    log_every: steps between progress lines
+    """
+
+    steps: Count | None = None
+    epochs: Positive | None = None
+    batch_size: Count = 12
+    micro_batch_size: Count | None = None
+    seed: CountOrZero = 1337
+    eval_every: CountOrZero = 250
+    eval_batches: CountOrZero = 20
+    threads: Count | None = None
+    digest_every: Count = 100
+    log_every: Count = 10
+
+
+class Part(Struct, frozen=True):
+    """A plugin's part by name, with its options, which in TOML stand beside `name`."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class CheckpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[checkpoint] When states are saved and which are kept.
+
+    every: steps between checkpoints; 0 for only at the end
+    keep: how many of the newest are kept
+    keep_best: whether the one with the smallest validation loss is kept besides
+    """
+
+    every: CountOrZero = 1000
+    keep: Count = 3
+    keep_best: bool = False
+
+
+class DistConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[dist] How several processes work together.
+
+    communicator: single, that is one process
+    """
+
+    communicator: Text = "single"
+
+
+DEFAULT_CHECKS = {"clip": Part("clip"), "spike": Part("spike")}
+DEFAULT_SINKS = {"console": Part("console"), "jsonl": Part("jsonl")}
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole run.
+
+    name: the run folder is runs/NAME-N
+    checks: by label; clip and spike are there unless set to false; finite always is, and has no options
+    sinks: by label; console and jsonl are there unless set to false
+    """
+
+    name: RunName = "run"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    optimizer: Part = field(default_factory=lambda: Part("adamw"))
+    schedule: Part = field(default_factory=lambda: Part("cosine"))
+    reducer: Part = field(default_factory=lambda: Part("tree"))
+    checks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_CHECKS))
+    sinks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_SINKS))
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    dist: DistConfig = field(default_factory=DistConfig)

@@ -1,0 +1,141 @@
+"""Batches of training and evaluation windows; batch n is a pure function of (seed, n).
+
+B sequences a batch, T = block_size tokens a sequence. All of it is integers, but for the weights, which
+are 0 or 1.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm.data.draws import RandomStarts, ShuffledStarts
+from cllm.data.mixture import Deal, Mixture
+from cllm.data.tokenfile import TokenFile, check_range
+
+Source = TokenFile | Mixture
+Sampling = Literal["shuffle", "random"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B windows of T tokens. Where targets is -1 the weight is 0; padding has input 0 and document -1 as
+    well.
+    """
+
+    index: int
+    inputs: NDArray[np.int32] = field(repr=False)  # (B, T)
+    targets: NDArray[np.int32] = field(repr=False)  # (B, T), the tokens that follow; -1: not counted
+    weights: NDArray[np.float32] = field(repr=False)  # (B, T), 1 or 0
+    documents: NDArray[np.int32] = field(
+        repr=False
+    )  # (B, T), of the inputs; counted over all parts of a mixture
+
+    @classmethod
+    def padding(cls, index: int, batch_size: int, block_size: int) -> Batch:
+        """A batch of nothing, to be filled."""
+        shape = (batch_size, block_size)
+        nothing = np.full(shape, -1, np.int32)
+        return cls(index, np.zeros(shape, np.int32), nothing, np.zeros(shape, np.float32), nothing.copy())
+
+
+class Batches:
+    """`batches(n)` is batch n of an endless stream of samples: the samples n * B to n * B + B - 1.
+
+    sampling "shuffle": windows that do not overlap, each once an epoch, in another order each epoch; a
+    batch may hold the end of one epoch and the beginning of the next. "random": windows that begin
+    anywhere, as nanoGPT's do. Of a mixture, each part goes through epochs of its own. Windows run on
+    over the ends of documents.
+    """
+
+    def __init__(
+        self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle"
+    ) -> None:
+        """Raises DataError where a file of the source has not block_size + 1 tokens."""
+        self.source = source
+        self.batch_size = batch_size
+        self.block_size = block_size
+        kind = ShuffledStarts if sampling == "shuffle" else RandomStarts
+        self._starts = [kind(file.n_tokens, block_size, seed, part) for part, file in enumerate(source.parts)]
+        self._deal = Deal(source.places, seed) if isinstance(source, Mixture) else None
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Windows that do not overlap; of a mixture, of all parts together."""
+        return sum(starts.n_per_epoch for starts in self._starts)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches that hold the windows of one epoch; the last of them may begin the next."""
+        return -(-self.windows_per_epoch // self.batch_size)
+
+    def __call__(self, batch_index: int) -> Batch:
+        """Batch `batch_index` >= 0, the same whenever it is asked for."""
+        batch = Batch.padding(batch_index, self.batch_size, self.block_size)
+        samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
+        _fill(batch, self.source, map(self._window, samples))
+        return batch
+
+    def _window(self, sample: int) -> tuple[int, int]:
+        part, number = self._deal(sample) if self._deal else (0, sample)
+        return part, self._starts[part](number)
+
+
+def evaluation_batches(
+    source: Source, block_size: int, batch_size: int, limit: int | None = None
+) -> Iterator[Batch]:
+    """Yield windows that do not overlap, in order, so that every token but a file's first is a target
+    exactly once.
+
+    What is missing in a file's last window and in the last batch's rows is padding. `limit` batches,
+    where there are more, are taken at equal distances over the whole source; None or 0: all of them.
+    """
+    ends = list(
+        accumulate(-(-(file.n_tokens - 1) // block_size) for file in source.parts)
+    )  # windows up to each part's end
+    n_batches = -(-ends[-1] // batch_size)
+    n_chosen = min(limit or n_batches, n_batches)
+
+    def window(number: int) -> tuple[int, int]:
+        part = bisect_right(ends, number)
+        return part, (number - (ends[part - 1] if part else 0)) * block_size
+
+    for index in range(n_chosen):
+        first = index * n_batches // n_chosen * batch_size
+        batch = Batch.padding(index, batch_size, block_size)
+        _fill(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))))
+        yield batch
+
+
+def _fill(batch: Batch, source: Source, windows: Iterable[tuple[int, int]]) -> None:
+    """Write windows, given as (part, first token), to the rows from 0 on."""
+    rows: dict[int, list[tuple[int, int]]] = {}  # part -> (row, first token)
+    for row, (part, start) in enumerate(windows):
+        rows.setdefault(part, []).append((row, start))
+    for part, places in rows.items():
+        n_documents_before = sum(file.n_documents for file in source.parts[:part])
+        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before)
+
+
+def _fill_from(batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int) -> None:
+    """Write one file's windows; places: (n, 2) rows and first tokens. What lies behind the file's end
+    stays padding.
+    """
+    rows, starts = places[:, 0], places[:, 1]
+    positions = starts[:, None] + np.arange(batch.inputs.shape[1] + 1)  # (n, T + 1)
+    tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]
+    check_range(file, tokens)
+    inside = positions[:, 1:] < file.n_tokens  # (n, T): there is a target
+    documents = (
+        np.searchsorted(file.document_starts, positions[:, :-1], side="right") - 1 + n_documents_before
+    )
+    batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
+    batch.targets[rows] = np.where(inside, tokens[:, 1:], np.int32(-1))
+    batch.weights[rows] = inside
+    batch.documents[rows] = np.where(inside, documents, -1)

@@ -1,0 +1,248 @@
+"""Token files: token ids and document boundaries on disk, memory-mapped.
+
+Layout, little endian; sections begin at multiples of 64 bytes and the gaps are zero:
+
+    0    magic b"CLLMTOK1"
+    8    uint64   n, the bytes of the header
+    16   32 bytes BLAKE2b-256 of the 16 bytes before it and the header
+    64   header   JSON, n bytes: see Header
+    ...  int64    (n_documents,) where each document starts, in tokens; the first is 0
+    ...  tokens   (n_tokens,) uint8, uint16 or uint32: the smallest that holds the vocabulary
+    ...  32 bytes BLAKE2b-256 of everything before it
+
+Opening checks the header's digest, all sizes and the document starts; `verify` hashes the whole file.
+nanoGPT's files (uint16, no header, named *.bin) open as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm.errors import TokenFileError
+
+MAGIC = b"CLLMTOK1"
+VERSION = 1
+ALIGNMENT = 64
+DIGEST_BYTES = 32
+MAX_HEADER_BYTES = 1 << 20
+
+_LLMC_MAGICS = (20240520, 20240801)  # llm.c's .bin files have a header that would be read as tokens
+_CHUNK_BYTES = 1 << 22
+
+Tokens = NDArray[np.unsignedinteger[Any]]
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a token file says of itself. Digests are hexadecimal BLAKE2b-256, or "" where nothing is
+    known.
+    """
+
+    version: int  # 0: there is no header, it is nanoGPT's
+    dtype: str
+    n_tokens: int
+    n_documents: int
+    vocab_size: int
+    tokenizer: str
+    tokenizer_digest: str
+    source_digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class TokenFile:
+    """An open token file.
+
+    tokens: (n_tokens,) uint8, uint16 or uint32, read-only; document_starts: (n_documents,) int64, in
+    tokens.
+    """
+
+    path: Path
+    header: Header
+    tokens: Tokens = field(repr=False)
+    document_starts: NDArray[np.int64] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path, vocab_size: int | None = None) -> TokenFile:
+        """Map a token file or a nanoGPT .bin; of the latter, `vocab_size` is the largest id + 1 unless
+        it is given.
+
+        Raises TokenFileError for a file that is missing, truncated, altered or of another kind.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(ALIGNMENT)
+                if start.startswith(MAGIC):
+                    return _open_native(path, stream, start)
+        except OSError as error:
+            raise _refuse(
+                path, error.strerror or str(error), "a file that can be read", "check the path"
+            ) from None
+        return _open_nanogpt(path, start, vocab_size)
+
+    @property
+    def n_tokens(self) -> int:
+        return self.header.n_tokens
+
+    @property
+    def n_documents(self) -> int:
+        return self.header.n_documents
+
+    @property
+    def vocab_size(self) -> int:
+        return self.header.vocab_size
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.header.tokenizer
+
+    @property
+    def tokenizer_digest(self) -> str:
+        return self.header.tokenizer_digest
+
+    @property
+    def source_digest(self) -> str:
+        return self.header.source_digest
+
+    @property
+    def parts(self) -> tuple[TokenFile, ...]:
+        """The files of this source of tokens: itself. (A Mixture has several.)"""
+        return (self,)
+
+    def verify(self) -> None:
+        """Read the whole file: its digest (a nanoGPT file has none) and the range of its tokens.
+
+        Raises TokenFileError if it was altered.
+        """
+        if self.header.version:
+            _check_digest(self.path)
+        for start in range(0, self.n_tokens, _CHUNK_BYTES):
+            check_range(self, self.tokens[start : start + _CHUNK_BYTES])
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The smallest of uint8, uint16 and uint32 that holds ids below `vocab_size`."""
+    for name, limit in (("<u1", 1 << 8), ("<u2", 1 << 16), ("<u4", 1 << 32)):
+        if vocab_size <= limit:
+            return np.dtype(name)
+    raise ValueError(f"a vocabulary has at most 2^32 tokens, not {vocab_size}")
+
+
+def check_range(file: TokenFile, tokens: NDArray[Any]) -> None:
+    """Raise TokenFileError if a token lies outside the vocabulary."""
+    if tokens.size and int(tokens.max()) >= file.vocab_size:
+        came = f"token {int(tokens.max())} with a vocabulary of {file.vocab_size}"
+        raise _refuse(
+            file.path, came, "ids below the vocabulary size", "prepare the file again, or give its vocab_size"
+        )
+
+
+def header_digest(start: bytes, header: bytes) -> bytes:
+    """The 32 bytes at byte 16, of the 16 bytes before it and the header."""
+    return hashlib.blake2b(start[:16] + header, digest_size=DIGEST_BYTES).digest()
+
+
+def aligned(offset: int) -> int:
+    """The next multiple of ALIGNMENT."""
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+_AGAIN = "run `cllm prepare` again"
+
+
+def _open_native(path: Path, stream: BinaryIO, start: bytes) -> TokenFile:
+    size = stream.seek(0, 2)
+    header = _read_header(path, stream, start, size)
+    starts_at = aligned(ALIGNMENT + int.from_bytes(start[8:16], "little"))
+    tokens_at = aligned(starts_at + 8 * header.n_documents)
+    expected = aligned(tokens_at + np.dtype(header.dtype).itemsize * header.n_tokens) + DIGEST_BYTES
+    if size != expected:
+        came = f"{size:,} bytes" + (": it is truncated" if size < expected else ": something was added")
+        raise _refuse(path, came, f"{expected:,} bytes", _AGAIN)
+    document_starts = _map(path, "<i8", starts_at, header.n_documents)
+    _check_starts(path, document_starts, header.n_tokens)
+    return TokenFile(path, header, _map(path, header.dtype, tokens_at, header.n_tokens), document_starts)
+
+
+def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Header:
+    n_bytes = int.from_bytes(start[8:16], "little")
+    if len(start) < ALIGNMENT or size < ALIGNMENT + min(n_bytes, MAX_HEADER_BYTES):
+        raise _refuse(path, f"{size:,} bytes: it is truncated", "a whole token file", _AGAIN)
+    stream.seek(ALIGNMENT)
+    text = stream.read(min(n_bytes, MAX_HEADER_BYTES))
+    if header_digest(start, text) != start[16:48]:
+        raise _refuse(path, "its header was altered", "the header as it was written", _AGAIN)
+    try:
+        header = msgspec.json.decode(text, type=Header)
+    except msgspec.MsgspecError as error:
+        raise _refuse(
+            path, f"header: {error}", f"a version {VERSION} header", "use the cllm that wrote it"
+        ) from None
+    _check_header(path, header)
+    return header
+
+
+def _check_header(path: Path, header: Header) -> None:
+    if header.version != VERSION:
+        raise _refuse(
+            path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it"
+        )
+    if header.n_tokens < 1 or not 1 <= header.n_documents <= header.n_tokens or header.vocab_size < 1:
+        raise _refuse(path, f"impossible counts {header}", "at least one token in each document", _AGAIN)
+    if header.dtype != token_dtype(header.vocab_size).str.lstrip("<|"):
+        raise _refuse(path, f"dtype {header.dtype!r}", f"the one for {header.vocab_size} tokens", _AGAIN)
+
+
+def _check_starts(path: Path, starts: NDArray[np.int64], n_tokens: int) -> None:
+    sound = int(starts[0]) == 0 and int(starts[-1]) < n_tokens and bool((starts[1:] > starts[:-1]).all())
+    if not sound:
+        raise _refuse(path, "document starts out of order", "starts that begin with 0 and rise", _AGAIN)
+
+
+def _check_digest(path: Path) -> None:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    left = path.stat().st_size - DIGEST_BYTES
+    with path.open("rb") as stream:
+        while chunk := stream.read(min(left, _CHUNK_BYTES)):
+            digest.update(chunk)
+            left -= len(chunk)
+        if digest.digest() != stream.read(DIGEST_BYTES):
+            raise _refuse(
+                path, "its content does not have the digest at its end", "an unaltered file", _AGAIN
+            )
+
+
+def _open_nanogpt(path: Path, start: bytes, vocab_size: int | None) -> TokenFile:
+    size = path.stat().st_size
+    if path.suffix != ".bin" or int.from_bytes(start[:4], "little") in _LLMC_MAGICS:
+        raise _refuse(
+            path, "not a token file", "a file of `cllm prepare`, or nanoGPT's .bin", "prepare the text first"
+        )
+    if size == 0 or size % 2:
+        raise _refuse(
+            path, f"{size:,} bytes", "uint16 tokens, two bytes each, at least one", "fetch the file again"
+        )
+    tokens = _map(path, "<u2", 0, size // 2)
+    if vocab_size is None:
+        vocab_size = (
+            max(int(tokens[i : i + _CHUNK_BYTES].max()) for i in range(0, size // 2, _CHUNK_BYTES)) + 1
+        )
+    header = Header(0, "u2", size // 2, 1, vocab_size, tokenizer="", tokenizer_digest="", source_digest="")
+    return TokenFile(path, header, tokens, np.zeros(1, np.int64))
+
+
+def _map(path: Path, dtype: str, offset: int, n: int) -> NDArray[Any]:
+    mapped = np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=offset, shape=(n,))
+    return mapped.view(
+        np.ndarray
+    )  # the memmap class makes each slice ten times as slow, the mapping is the same
+
+
+def _refuse(path: Path, came: str, expected: str, todo: str) -> TokenFileError:
+    return TokenFileError(who="token file", came=f"{path}: {came}", expected=expected, todo=todo)

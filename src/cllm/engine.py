@@ -1,0 +1,334 @@
+"""Program x batch -> gradient: shards on threads, and a reducer that combines what they found.
+
+A step crosses into compiled code a fixed number of times, whatever the number of layers and shards. One thread
+runs one shard at a time, with its own activations, scratch and gradients; which thread runs which shard, and how
+many there are, changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.errors import DataError, KernelError, MemoryLimitError
+from cllm.lowering import WORKER, Lowered, lower
+from cllm.machine import memory_limit
+from cllm.program import Program
+from cllm.reduction import fold_run, meetings, runs_of_shards, shard_boundaries
+
+if TYPE_CHECKING:
+    from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
+
+Float32 = NDArray[np.float32]
+
+DONE, BAD_TOKEN, STOPPED = 0, 1, 2  # statuses of op.h
+SLICE = 1 << 16  # parameters that a gather reducer sees at a time: its temporaries stay in cache
+
+
+class Batch(Protocol):
+    """What the engine reads of a batch: arrays (B, T)."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def inputs(self) -> NDArray[np.int32]: ...
+    @property
+    def targets(self) -> NDArray[np.int32]: ...
+    @property
+    def weights(self) -> Float32: ...
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The outcome of one batch. `gradient` is the engine's own memory, valid until its next call."""
+
+    gradient: Float32  # (P,) of the mean loss a token weight
+    loss: float  # mean
+    weight_sum: float
+    shard_losses: tuple[float, ...]  # means, by shard
+    busy_seconds: float  # CPU time of the threads' work on shards, summed
+    shard_seconds: float  # wall time of the parallel region
+
+
+class Interrupted(Exception):
+    """A step was left half-way because somebody asked for it; nothing of it remains."""
+
+
+class Engine:
+    """Runs one Program over batches of one shape, on a number of threads that is free to choose."""
+
+    def __init__(
+        self, program: Program, batch_size: int, n_threads: int, *,
+        micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
+    ) -> None:
+        self.program, self.seed, self.n_threads = program, seed, n_threads
+        self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
+        self.n_shards = len(self.boundaries) - 1
+        most_sequences = int(np.diff(self.boundaries).max())
+        self.lowered = lower(program, most_sequences * program.block_size, program.block_size, share_memory)
+        check_memory(self.memory_estimate(), f"{program.n_parameters:,} parameters, {n_threads} threads")
+        self._workers = _Workers(self.lowered, runs_of_shards(self.n_shards, n_threads))
+        self._packed = np.empty(max(1, self.lowered.packed_size), dtype=np.float32)
+        self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
+        self._shard_loss, self._shard_weight = np.zeros(self.n_shards), np.zeros(self.n_shards)
+        self._gradients = _GradientMemory(self._workers, program.n_trainable)
+        self._executor = kernels.executor.Executor(
+            _at(self.lowered.ops), len(self.lowered.ops), _at(self.lowered.packings), len(self.lowered.packings),
+            _at(self._workers.records), n_threads, program.n_trainable, _at(self._packed),
+        )
+
+    def memory_estimate(self) -> dict[str, int]:
+        """Bytes by purpose, for the built-in reducer: what a dry run prints and what is refused beforehand."""
+        runs = runs_of_shards(self.n_shards, self.n_threads)
+        n_working = sum(last > first for first, last in runs)
+        training = self.program.mode == "train"
+        return {
+            "parameters": 4 * self.program.n_parameters,
+            "packed weights": 4 * self.lowered.packed_size,
+            "activations and scratch": 4 * n_working * (self.lowered.plan.size + self.lowered.scratch_size),
+            "gradients": 4 * self.program.n_trainable * sum(fold_run(*run)[1] for run in runs) if training else 0,
+        }
+
+    def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
+        """The gradient of the mean token loss of one batch at `parameters` (P,), shards combined by `reducer`.
+
+        Raises Interrupted after `stop`, and whatever a Python signal handler raises.
+        """
+        self._bind(batch)
+        self._executor.pack(kernels.address(parameters, who="engine"))
+        busy, begin = self._workers.busy(), perf_counter()
+        native = getattr(reducer, "__cllm_reducer__", None)
+        if reducer.kind == "gather":
+            run = self._gather(reducer)
+        elif native is not None:
+            run = self._fold_inside(native())
+        else:
+            run = self._fold_outside(reducer)
+        total, seconds = run, perf_counter() - begin
+        return Gradient(
+            total, self._mean_loss(), self._weight_sum(), self._shard_means(), self._workers.busy() - busy, seconds
+        )
+
+    def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
+        """Sum of the weighted token losses and of the weights over batches, forward only; the Program evaluates."""
+        self._executor.pack(kernels.address(parameters, who="engine"))
+        loss = weight = 0.0
+        for batch in batches:
+            self._bind(batch)
+            self._workers.take_runs()
+            self._run(backward=False)
+            for shard in range(self.n_shards):
+                loss += float(self._shard_loss[shard])
+                weight += float(self._shard_weight[shard])
+        return loss, weight
+
+    def stop(self) -> None:
+        """Ask a running call, from a signal handler or another thread, to end soon with Interrupted."""
+        self._executor.stop()
+
+    # --- the three ways of combining ---------------------------------------------------------------------------
+
+    def _fold_inside(self, reducer: object) -> Float32:
+        """A compiled fold: shards and merges in one call, then the subtrees of all threads meet."""
+        self._gradients.for_folds()
+        self._run(backward=True, reducer=reducer)
+        total = self._gradients.total
+        self._executor.merge(_at(self._gradients.pairs), len(self._gradients.pairs), _at(total), self._inverse_weight())
+        return total
+
+    def _fold_outside(self, reducer: FoldReducer) -> Float32:
+        """A fold in Python: shards in parallel, as many as there are threads, then the same tree by its merges."""
+        buffers = self._gradients
+        stack: list[tuple[int, int, Float32]] = []
+        for first in range(0, self.n_shards, self._workers.n_working):
+            wave = range(first, min(first + self._workers.n_working, self.n_shards))
+            rows = [buffers.spare() for _ in wave]
+            self._workers.take_one_each(wave, [_at(row) for row in rows])
+            self._run(backward=True)
+            for shard, row in zip(wave, rows, strict=True):
+                stack.append((shard, 1, row))
+                while len(stack) > 1 and stack[-2][1] == stack[-1][1] and stack[-2][0] % (2 * stack[-1][1]) == 0:
+                    _, size, right = stack.pop()
+                    reducer.merge(stack[-1][2], right)
+                    buffers.free(right)
+                    stack[-1] = (stack[-1][0], 2 * size, stack[-1][2])
+        while len(stack) > 1:  # the remaining subtrees have no partners of their size: the smaller joins the larger
+            _, _, right = stack.pop()
+            reducer.merge(stack[-1][2], right)
+            buffers.free(right)
+        total = stack[0][2]
+        self._workers.take_runs()
+        reducer.finish(total, self.n_shards)
+        kernels.scale(total, self._inverse_weight(), self.n_threads)
+        buffers.free(total)
+        return total
+
+    def _gather(self, reducer: GatherReducer) -> Float32:
+        """All shards' gradients side by side, combined over slices of the parameters."""
+        check_memory(
+            {"gradients of all shards": 4 * self.n_shards * self.program.n_trainable},
+            f"a gather reducer over {self.n_shards} shards",
+        )
+        rows, total = self._gradients.for_gathers(self.n_shards)
+        self._workers.take_runs([[_at(rows[s]) for s in range(*run)] for run in self._workers.runs])
+        self._run(backward=True)
+        weights = self._shard_weight.copy()
+        for begin in range(0, total.size, SLICE):
+            reducer.combine(rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
+        kernels.scale(total, self._inverse_weight(), self.n_threads)
+        return total
+
+    # --- one call into compiled code ---------------------------------------------------------------------------
+
+    def _bind(self, batch: Batch) -> None:
+        shape = (int(self.boundaries[-1]), self.program.block_size)
+        if batch.inputs.shape != shape:
+            raise KernelError("engine", f"a batch {batch.inputs.shape}", f"{shape}", "match batch_size and block_size")
+        self._arrays = (batch.inputs, batch.targets, batch.weights)  # alive while the executor has their addresses
+        self._executor.set_batch(
+            kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
+            kernels.address(batch.weights), _at(self._losses), _at(self.boundaries), _at(self._shard_loss),
+            _at(self._shard_weight), self.program.block_size, 0, batch.index, self.seed,
+        )
+
+    def _run(self, backward: bool, reducer: object | None = None) -> None:
+        status = self._executor.run(backward, reducer)
+        if status == STOPPED:
+            raise Interrupted
+        if status == BAD_TOKEN:
+            raise DataError(
+                "engine", f"a token outside 0 .. {self.program.vocab_size - 1}", "ids of the model's vocabulary",
+                "train with the tokenizer that the token file names",
+            )
+
+    def _weight_sum(self) -> float:
+        total = 0.0
+        for weight in self._shard_weight:
+            total += float(weight)
+        return total
+
+    def _inverse_weight(self) -> float:
+        weight = self._weight_sum()
+        if not weight > 0.0:
+            raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
+        return 1.0 / weight
+
+    def _mean_loss(self) -> float:
+        total = 0.0
+        for loss in self._shard_loss:
+            total += float(loss)
+        return total / self._weight_sum()
+
+    def _shard_means(self) -> tuple[float, ...]:
+        pairs = zip(self._shard_loss, self._shard_weight, strict=True)
+        return tuple(float(loss) / float(weight) if weight > 0.0 else 0.0 for loss, weight in pairs)
+
+
+def check_memory(estimate: dict[str, int], what: str) -> None:
+    """Refuse, before anything is allocated, what this machine may not give."""
+    needed, limit = sum(estimate.values()), memory_limit()
+    if limit is not None and needed > 0.8 * limit:
+        parts = ", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in estimate.items() if size)
+        raise MemoryLimitError(
+            "memory", f"{what} need about {needed / 1e9:.1f} GB ({parts})",
+            f"at most 80 % of the {limit / 1e9:.1f} GB that this process may use",
+            "make the model, the batch or the number of threads smaller",
+        )
+
+
+def _at(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)
+
+
+class _Workers:
+    """The threads' records: arenas, scratch, and which shards each runs into which gradients."""
+
+    def __init__(self, lowered: Lowered, runs: list[tuple[int, int]]) -> None:
+        self.runs = runs
+        self.records = np.zeros(len(runs), dtype=WORKER)
+        self._memory = []
+        for record, (first, last) in zip(self.records, runs, strict=True):
+            if last > first:
+                arena = np.empty(lowered.plan.size + 16, dtype=np.float32)
+                scratch = np.empty(lowered.scratch_size + 16, dtype=np.float32)
+                self._memory += [arena, scratch]
+                record["arena"], record["scratch"] = _aligned(arena), _aligned(scratch)
+        self.n_working = len(self._memory) // 2
+        self.take_runs()
+
+    def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
+        """Every worker takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
+        for record, (first, last) in zip(self.records, self.runs, strict=True):
+            record["first_shard"], record["last_shard"] = first, last
+        self._hold(self.records, buffers)
+
+    def take_one_each(self, shards: Sequence[int], buffers: Sequence[int]) -> None:
+        """The workers that have an arena take one of these shards each, the others none."""
+        self.records["first_shard"] = self.records["last_shard"] = 0
+        chosen = [record for record in self.records if record["arena"]][: len(shards)]
+        for record, shard in zip(chosen, shards, strict=True):
+            record["first_shard"], record["last_shard"] = shard, shard + 1
+        self._hold(chosen, [[buffer] for buffer in buffers])
+
+    def _hold(self, records: Any, buffers: Sequence[Sequence[int]]) -> None:
+        self._tables = [np.array(addresses, dtype=np.uint64) for addresses in buffers]
+        for record, table in zip(records, self._tables, strict=False):
+            record["buffers"] = _at(table) if table.size else 0
+
+    def busy(self) -> float:
+        return float(sum(float(seconds) for seconds in self.records["busy"]))
+
+
+def _aligned(array: Float32) -> int:
+    return (_at(array) + 63) // 64 * 64
+
+
+class _GradientMemory:
+    """Gradients (P,), allocated when a way of combining first needs them."""
+
+    def __init__(self, workers: _Workers, n: int) -> None:
+        self._workers, self._n = workers, n
+        self._rows: list[Float32] = []
+        self._free: list[int] = []
+        self._gathered: tuple[NDArray[np.float32], Float32] | None = None
+        self._fold_stacks: list[list[int]] | None = None
+
+    def for_folds(self) -> None:
+        """Stacks for the workers' binary counters, and the pairs in which what they leave meets."""
+        if self._fold_stacks is None:
+            self._fold_stacks = []
+            subtrees, places = [], []
+            for run in self._workers.runs:
+                left, most = fold_run(*run)
+                stack = [_at(self._row()) for _ in range(most)]
+                self._fold_stacks.append(stack)
+                subtrees += left
+                places += stack[: len(left)]
+            n_shards = self._workers.runs[-1][1]
+            pairs = [(places[left], places[right]) for left, right in meetings(subtrees, n_shards)]
+            self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+            self.total = next(row for row in self._rows if _at(row) == places[0])
+        self._workers.take_runs(self._fold_stacks)
+
+    def for_gathers(self, n_shards: int) -> tuple[NDArray[np.float32], Float32]:
+        """(S, P) and the (P,) that it is combined into."""
+        if self._gathered is None:
+            self._gathered = np.empty((n_shards, self._n), dtype=np.float32), self._row()
+        return self._gathered
+
+    def spare(self) -> Float32:
+        """A row that nobody holds."""
+        return self._rows[self._free.pop()] if self._free else self._row()
+
+    def free(self, row: Float32) -> None:
+        self._free.append(next(i for i, own in enumerate(self._rows) if own is row))
+
+    def _row(self) -> Float32:
+        self._rows.append(np.empty(self._n, dtype=np.float32))
+        return self._rows[-1]

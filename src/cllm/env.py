@@ -1,0 +1,90 @@
+"""The developers' switches: the one place that reads CLLM_* environment variables.
+
+Users configure runs in TOML and on the command line; nothing here changes a bit of a run.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from cllm.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, the values it takes and what it does."""
+
+    name: str
+    values: str
+    summary: str
+
+
+DEBUG = Variable(
+    "CLLM_DEBUG",
+    "0-3",
+    "1: phase times, 2: norms per step, 3: every op compared with the reference, stopping at a difference",
+)
+ISA = Variable(
+    "CLLM_ISA", "portable, v3, v4", "the kernels' instruction set, instead of the processor's best"
+)
+THREADS = Variable(
+    "CLLM_THREADS", "1 or more", "how many threads run where neither command line nor config says"
+)
+TRACE_PLUGINS = Variable(
+    "CLLM_TRACE_PLUGINS", "0 or 1", "1: print every hook call and the plugin that answers"
+)
+
+VARIABLES: tuple[Variable, ...] = (DEBUG, ISA, THREADS, TRACE_PLUGINS)
+
+_ISAS = ("portable", "v3", "v4")
+
+
+def debug() -> int:
+    """Return the debug level, 0 to 3."""
+    return _integer(DEBUG, lowest=0, highest=3) or 0
+
+
+def isa() -> str | None:
+    """Return the instruction set asked for, or None where the processor decides."""
+    text = _text(ISA)
+    if text is not None and text not in _ISAS:
+        raise _refused(ISA, text)
+    return text
+
+
+def threads() -> int | None:
+    """Return the number of threads asked for, or None where the machine decides."""
+    return _integer(THREADS, lowest=1, highest=None)
+
+
+def trace_plugins() -> bool:
+    """Return whether hook calls are printed."""
+    return bool(_integer(TRACE_PLUGINS, lowest=0, highest=1))
+
+
+def _text(variable: Variable) -> str | None:
+    # An empty value counts as unset: `CLLM_ISA= cllm train` is how a shell switches one off for one command.
+    return os.environ.get(variable.name, "").strip() or None
+
+
+def _integer(variable: Variable, lowest: int, highest: int | None) -> int | None:
+    text = _text(variable)
+    if text is None:
+        return None
+    # isdecimal alone would take digits of every script; int() would take "1_0" and "+1".
+    if not (text.isascii() and text.isdecimal()):
+        raise _refused(variable, text)
+    number = int(text)
+    if number < lowest or (highest is not None and number > highest):
+        raise _refused(variable, text)
+    return number
+
+
+def _refused(variable: Variable, text: str) -> UsageError:
+    return UsageError(
+        who="environment",
+        came=f"{variable.name} = {text!r}",
+        expected=variable.values,
+        todo=f"correct it, or `unset {variable.name}`",
+    )

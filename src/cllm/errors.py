@@ -1,0 +1,86 @@
+"""The errors that cllm raises: each says who, what came, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CllmError(Exception):
+    """The base of every error that cllm raises on purpose.
+
+    `who` names the part that refuses, `came` what it was given, `expected` what it can take,
+    and `todo` what the reader can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, who: str, came: str, expected: str, todo: str) -> None:
+        super().__init__(f"{who}: {came}; expected {expected}; {todo}")
+        self.who = who
+        self.came = came
+        self.expected = expected
+        self.todo = todo
+
+    def __reduce__(self) -> tuple[type[CllmError], tuple[str, str, str, str]]:
+        return type(self), (self.who, self.came, self.expected, self.todo)
+
+
+class UsageError(CllmError):
+    """A command line that cannot be carried out."""
+
+    exit_code = 2
+
+
+class ConfigError(CllmError):
+    """A config file, an override or a combination of values that makes no run."""
+
+    exit_code = 2
+
+
+class DataError(CllmError):
+    """A source of text that is missing, broken or not what its loader reads."""
+
+
+class TokenFileError(DataError):
+    """A token file that is missing, truncated, altered or of another kind."""
+
+
+class TokenizerError(CllmError):
+    """Text or token ids that a tokenizer cannot turn into the other."""
+
+
+class CheckpointError(CllmError):
+    """A checkpoint that is missing, incomplete, altered or made by another model."""
+
+
+class RunFolderError(CllmError):
+    """A run folder that is in use, cannot be written or is not one."""
+
+
+class PluginError(CllmError):
+    """A plugin that is missing, broken, or in conflict with another."""
+
+
+class KernelError(CllmError):
+    """Arrays that a kernel cannot take, or an instruction set that is not there."""
+
+
+class ProgramError(CllmError):
+    """A model whose ops do not fit together."""
+
+
+class MemoryLimitError(CllmError):
+    """A job whose estimated memory is more than this machine may give."""
+
+
+class InstabilityAbort(CllmError):
+    """A stability check stopped the run before the update; the parameters are those of the last good step."""
+
+    exit_code = 17
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do."""
+    near = difflib.get_close_matches(word, list(choices), n=1)
+    return f'did you mean "{near[0]}"?' if near else "choose one of these"

@@ -1,0 +1,46 @@
+"""A lock on a folder that one process holds and that vanishes with it, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from cllm.errors import RunFolderError
+
+
+class FolderLock:
+    """Holds `path`, a small file that names its holder, by flock until `release` or the end of the process.
+
+    The file itself stays: removing it would let two processes hold locks on two files of one name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """RunFolderError, naming the holder, if another process (or another part of this one) has it."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except BaseException as problem:
+            holder = os.pread(self._descriptor, 200, 0).decode(errors="replace").strip()
+            self.release()
+            if isinstance(problem, BlockingIOError):
+                raise _in_use(path, holder) from problem
+            raise
+
+    def release(self) -> None:
+        """Let others have it; releasing twice is allowed."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _in_use(path: Path, holder: str) -> RunFolderError:
+    return RunFolderError(
+        "run folder",
+        f"{path.parent} is in use by {holder or 'another process'}",
+        "a folder in which nobody trains",
+        "wait for that process to end, or train into another folder",
+    )

@@ -1,0 +1,168 @@
+"""What the objects made from specs must do: one protocol for each kind that a config can name.
+
+They are checked by shape, not by ancestry: a class with these methods is enough. Nothing here imports NumPy.
+Letters of the shapes: S shards, P parameters, n the length of a slice of the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from cllm.hooks.reports import GradientView, StepReport
+from cllm.hooks.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from cllm.program import Parameter
+
+    Float32 = NDArray[np.float32]
+    Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text from a dataset, or a piece of one that is too long to be held whole.
+
+    `offset` counts the characters of the document that came in earlier pieces, which `continues` announces.
+    `counts` are sums to report of a preparation, such as {"segments": 12}; a document in pieces gives them
+    with the first.
+    """
+
+    text: str
+    source: str  # where it is from, for messages: a path, a title
+    offset: int = 0
+    continues: bool = False
+    counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Dataset(Protocol):
+    """Text from somewhere."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents, each time from the start and in the same order. Raises DataError."""
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back: a value, rebuilt from its JSON form.
+
+    A tokenizer that learns from text has a classmethod `from_texts(texts: Iterable[str])` as well; one
+    whose ids are no whole characters has `stream_decoder()`, for text that is shown as it is written.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, text: str) -> NDArray[np.unsignedinteger[Any]]:
+        """Return the (n,) ids of `text`, each below vocab_size. Raises TokenizerError."""
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Return the text of (n,) ids. Raises TokenizerError for ids that it does not have."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a form for JSON, with its "name", from which `from_json` makes an equal tokenizer."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tokenizer:
+        """Return the tokenizer of a `to_json` form. Raises TokenizerError."""
+
+    def digest(self) -> str:
+        """Return a hexadecimal digest of all that decides ids and texts."""
+
+
+class FoldReducer(Protocol):
+    """Combines gradients two at a time along the tree of shards; runs across threads and processes.
+
+    The host owns the tree: merges follow aligned powers of two, and a shard without a partner is passed on
+    as it is. A compiled one may offer `__cllm_reducer__()`, a private capsule by which `merge` runs inside
+    the parallel region.
+    """
+
+    @property
+    def kind(self) -> Literal["fold"]: ...
+
+    def merge(self, left: Float32, right: Float32) -> None:
+        """Merge `right` (n,) IN into `left` (n,) ADD, whose shards have the smaller ids."""
+
+    def finish(self, total: Float32, n_shards: int) -> None:
+        """Turn what the merges left in `total` (P,) into the sum over `n_shards` shards, in place."""
+
+
+class GatherReducer(Protocol):
+    """Combines the gradients of all shards at once, over slices of the parameters: medians, trimmed means."""
+
+    @property
+    def kind(self) -> Literal["gather"]: ...
+
+    def combine(self, gradients: Float32, weights: Float64, out: Float32) -> None:
+        """Write the sum over shards, or an estimate of it, to `out` (n,) OUT.
+
+        gradients: (S, n) IN, of the sums of each shard's token losses; weights: (S,) IN, the shards' sums
+        of token weights. Called once per slice, in no promised order and possibly from several threads: it
+        keeps nothing.
+        """
+
+
+Reducer = FoldReducer | GatherReducer
+
+
+class StabilityCheck(Protocol):
+    """Judges each step between the reduction of its gradient and the update.
+
+    One that remembers also has `state_dict() -> dict` of plain JSON values and `load_state_dict(dict)`, and
+    is saved in checkpoints under its label. An exception counts as Abort.
+    """
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        """Return what shall happen to this step."""
+
+
+class Optimizer(Protocol):
+    """Updates the parameters in place, by the same numerics rules as the kernels (no libm, no BLAS)."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate, from its options, which the schedule multiplies."""
+
+    def init(self, parameters: Sequence[Parameter]) -> None:
+        """Take the table of parameters and allocate moments; called once, before anything else."""
+
+    def step(
+        self,
+        parameters: Float32,
+        gradient: Float32,
+        *,
+        learning_rate: float,
+        gradient_scale: float,
+        n_threads: int,
+    ) -> None:
+        """Update `parameters` (P,) by gradient_scale * `gradient` (P,), which is IN."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state by name: (P,) arrays (no copies are needed) and numbers."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take over a state_dict of the same table, copying what it keeps. Raises CheckpointError."""
+
+
+class Schedule(Protocol):
+    """The learning rate's course over a run."""
+
+    def __call__(self, step: int) -> float:
+        """Return the factor on the base learning rate for the update after `step` earlier ones."""
+
+
+class Sink(Protocol):
+    """Takes reports to where somebody reads them; one that raises is left out from then on, and said so."""
+
+    def emit(self, report: StepReport) -> None:
+        """Take the report of a step; every step is offered."""
+
+    def close(self) -> None:
+        """The run is over or stopped; also called after an error."""

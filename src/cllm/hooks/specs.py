@@ -1,0 +1,164 @@
+"""What a plugin hands over: specs, one for each thing that a config can name.
+
+A spec is a name, a line about it, and where to find the rest: the factory is an object or
+"package.module:attribute", which is imported when a run names it and not before. `config` is the
+msgspec.Struct of the part's options, or where to find that: the options in the user's TOML are checked
+against it, and the factory is called as `factory(config)`; without it the part has no options and the
+factory is called as `factory()`. Nothing here imports NumPy: listing plugins is quick.
+
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cllm.errors import PluginError
+from cllm.hooks.protocols import (
+    Dataset,
+    Document,
+    FoldReducer,
+    GatherReducer,
+    Optimizer,
+    Reducer,
+    Schedule,
+    Sink,
+    StabilityCheck,
+    Tokenizer,
+)
+from cllm.hooks.reports import GradientView, RunInfo, StepReport
+from cllm.hooks.verdicts import Abort, Clip, Decision, LowerLR, Ok, SkipStep, Verdict, decide
+
+if TYPE_CHECKING:
+    import msgspec
+
+__all__ = [
+    "SPECS",
+    "Abort",
+    "CheckSpec",
+    "Clip",
+    "Dataset",
+    "DatasetSpec",
+    "Decision",
+    "Document",
+    "FoldReducer",
+    "GatherReducer",
+    "GradientView",
+    "LowerLR",
+    "ModelSpec",
+    "Ok",
+    "Optimizer",
+    "OptimizerSpec",
+    "Reducer",
+    "ReducerSpec",
+    "RunInfo",
+    "Schedule",
+    "ScheduleSpec",
+    "Sink",
+    "SinkSpec",
+    "SkipStep",
+    "Spec",
+    "StabilityCheck",
+    "StepReport",
+    "Tokenizer",
+    "TokenizerSpec",
+    "Verdict",
+    "decide",
+]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)*")
+_REFERENCE = re.compile(r"[\w.]+:\w+")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One thing that a config can name; plugins put their own name before a dot, as in "robust.median"."""
+
+    kind: ClassVar[str] = ""
+
+    name: str
+    summary: str  # one line, shown by `cllm plugins list`
+    factory: str | Callable[..., Any]
+    config: type[msgspec.Struct] | str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise self._refused(f"name {self.name!r}", "small letters, digits, _ and -, with dots between")
+        if not self.summary.strip() or "\n" in self.summary:
+            raise self._refused(f"summary {self.summary!r}", "one line of text")
+        for reference in (self.factory, self.config):
+            if isinstance(reference, str) and not _REFERENCE.fullmatch(reference):
+                raise self._refused(f"reference {reference!r}", '"package.module:attribute"')
+        if not isinstance(self.factory, str) and not callable(self.factory):
+            raise self._refused(f"factory {self.factory!r}", "a callable")
+
+    def _refused(self, came: str, expected: str) -> PluginError:
+        return PluginError(f"{type(self).__name__} {self.name!r}", came, expected, "correct it in the plugin")
+
+
+class DatasetSpec(Spec):
+    """A loader, `[data] loader`. Factory: (config) -> Dataset; its field `source` takes `[data] source`."""
+
+    kind = "dataset"
+
+
+class TokenizerSpec(Spec):
+    """A tokenizer, `[data] tokenizer`. The factory is a class of Tokenizers, with or without `from_texts`."""
+
+    kind = "tokenizer"
+
+
+class ModelSpec(Spec):
+    """A model family, `[model] family`. The factory is the builder itself: (ModelConfig, mode) -> Program."""
+
+    kind = "model"
+
+
+class ReducerSpec(Spec):
+    """A way of combining the shards' gradients, `[reducer] name`. Factory: (config) -> Reducer."""
+
+    kind = "reducer"
+
+
+class CheckSpec(Spec):
+    """A stability check, `[checks.LABEL] name`. Factory: (config) -> StabilityCheck."""
+
+    kind = "check"
+
+
+class OptimizerSpec(Spec):
+    """An optimizer, `[optimizer] name`. Factory: (config) -> Optimizer."""
+
+    kind = "optimizer"
+
+
+class ScheduleSpec(Spec):
+    """A schedule, `[schedule] name`. Factory: (config) -> Schedule.
+
+    A config field `decay_steps`, where there is one, is offered the number of steps of the run.
+    """
+
+    kind = "schedule"
+
+
+class SinkSpec(Spec):
+    """A place for reports, `[sinks.LABEL] name`. Factory: (config) -> Sink.
+
+    Config fields `folder` and `every`, where there are such, are offered the run folder and train.log_every.
+    """
+
+    kind = "sink"
+
+
+SPECS: tuple[type[Spec], ...] = (
+    DatasetSpec,
+    TokenizerSpec,
+    ModelSpec,
+    ReducerSpec,
+    CheckSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SinkSpec,
+)

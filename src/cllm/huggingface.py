@@ -1,0 +1,41 @@
+"""config.json for Hugging Face: what transformers needs to load a checkpoint folder as GPT2LMHeadModel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Their names: "gelu" is the exact one, "gelu_new" the tanh formula of the paper.
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
+
+
+def gpt2_config(
+    *,
+    vocab_size: int,
+    block_size: int,
+    n_layer: int,
+    n_head: int,
+    n_embd: int,
+    activation: str,
+    layernorm_epsilon: float,
+    dropout: float,
+) -> dict[str, Any]:
+    """The content of config.json for the model gpt2; KeyError for an activation unknown to transformers."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": vocab_size,
+        "n_positions": block_size,
+        "n_ctx": block_size,
+        "n_embd": n_embd,
+        "n_layer": n_layer,
+        "n_head": n_head,
+        "activation_function": ACTIVATIONS[activation],
+        "layer_norm_epsilon": layernorm_epsilon,
+        "resid_pdrop": dropout,
+        "embd_pdrop": dropout,
+        "attn_pdrop": dropout,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        "bos_token_id": None,  # the default, 50256, lies outside a small vocabulary
+        "eos_token_id": None,
+    }

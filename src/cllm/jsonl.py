@@ -1,0 +1,98 @@
+"""Files of JSON lines that only grow: a record a line, written whole; a kill tears the last line at most.
+
+A line without its newline is torn and does not count. Nothing here knows what is in a record but its "step".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cllm.atomic import disk_errors
+from cllm.errors import RunFolderError
+
+
+class LineWriter:
+    """Appends lines to a file; they are with the system (`durable`: on the disk) when append returns."""
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        """Open or make `path` and cut off a torn last line; RunFolderError where it cannot be written."""
+        self.path = path
+        self._durable = durable
+        with disk_errors(RunFolderError, "run folder", path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            os.ftruncate(self._descriptor, sum(len(line) + 1 for line in whole_lines(path)))
+
+    def append(self, line: bytes) -> None:
+        """Add one line (without its newline); after a RunFolderError the file is as it was before."""
+        with disk_errors(RunFolderError, "run folder", self.path):
+            end = os.fstat(self._descriptor).st_size
+            try:
+                self._write_all(line + b"\n")
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, end)
+                raise
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add one record; NaN and infinities, which JSON lacks, become the strings "nan", "inf", "-inf"."""
+        self.append(json.dumps(_finite(record), allow_nan=False).encode())
+
+    def close(self) -> None:
+        """Give the file back; closing twice is allowed."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        if self._durable:
+            os.fsync(self._descriptor)
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of `path` without their newlines, a torn last one left out; none if there is no such file."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line[:-1] for line in file if line.endswith(b"\n"))
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Cut off what begins with the first record of a later step, and a torn last line; RunFolderError."""
+    if not path.exists():
+        return
+    with disk_errors(RunFolderError, "run folder", path):
+        end = 0
+        for line in whole_lines(path):
+            if _step(line) > step:
+                break
+            end += len(line) + 1
+        with path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def _step(line: bytes) -> float:
+    """The step of a record; -inf, so that it stays, for a line that has none."""
+    try:
+        record = json.loads(line)
+        step = record.get("step") if isinstance(record, dict) else None
+    except (ValueError, RecursionError):
+        step = None
+    return step if isinstance(step, int) else -math.inf
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

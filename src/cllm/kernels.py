@@ -1,0 +1,252 @@
+"""The checked public door to the compiled kernels: which instruction set runs, and typed functions over arrays.
+
+Engine, built-ins and plugins come in here; nothing else imports _kernels. Arrays are C-contiguous NumPy arrays
+of the stated dtype; outputs come first and are written in place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import env
+from cllm._kernels import cpu
+from cllm.errors import KernelError
+
+if TYPE_CHECKING:
+    from cllm.program import Parameter
+
+Float32 = NDArray[np.float32]
+
+__all__ = [
+    "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "address", "cos64", "count_nonfinite", "erf64",
+    "executor", "exp64", "log64", "map_float32", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments",
+    "sgd", "sin64", "sum_reducer", "tanh64",
+]
+
+# Bits change only with this number (numerics rule 11); it stands in every checkpoint.
+NUMERICS_VERSION = 1
+
+OP_MODULES = (
+    "activation", "attention", "dropout", "embedding", "linear", "loss", "norm", "residual",
+)
+
+
+def choose_instruction_set() -> str:
+    """CLLM_ISA, else the best that this processor has and this build brings."""
+    runs = [name for name in cpu.instruction_sets() if _is_built(name)]
+    asked = env.isa()
+    if asked is None:
+        return runs[0]
+    if asked not in runs:
+        raise KernelError("CLLM_ISA", asked, f"one that this machine runs: {', '.join(runs)}", "unset CLLM_ISA")
+    return asked
+
+
+def _is_built(name: str) -> bool:
+    return importlib.util.find_spec(f"cllm._kernels.executor_{name}") is not None
+
+
+ISA = choose_instruction_set()
+OPENMP = cpu.openmp()
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"cllm._kernels.{name}_{ISA}")
+
+
+if TYPE_CHECKING:
+    import cllm._kernels.executor_portable as executor
+    import cllm._kernels.finite_portable as _finite
+    import cllm._kernels.initial_portable as _initial
+    import cllm._kernels.optimizer_portable as _optimizer
+    import cllm._kernels.reduce_portable as _reduce
+    import cllm._kernels.scalars_portable as _scalars
+else:
+    executor = _load("executor")
+    _finite = _load("finite")
+    _initial = _load("initial")
+    _optimizer = _load("optimizer")
+    _reduce = _load("reduce")
+    _scalars = _load("scalars")
+
+if hasattr(os, "register_at_fork"):
+    # A forked child inherits libgomp's pool without its threads and would wait for them for ever.
+    os.register_at_fork(before=cpu.pause)
+
+exp64, log64, sin64, cos64, pow64 = _scalars.exp64, _scalars.log64, _scalars.sin64, _scalars.cos64, _scalars.pow64
+tanh64, erf64 = _scalars.tanh64, _scalars.erf64
+
+
+def op_kernels() -> dict[str, int]:
+    """Addresses of all op kernels, by symbol such as "linear_forward"."""
+    return {
+        symbol: executor.address_of(capsule)
+        for module in OP_MODULES
+        for symbol, capsule in _load(module).KERNELS.items()
+    }
+
+
+def address(array: NDArray[Any], dtype: Any = np.float32, who: str = "kernels") -> int:
+    """The address of a C-contiguous array of this dtype."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise KernelError(
+            who, f"{array.dtype} array, {'' if array.flags.c_contiguous else 'not '}contiguous",
+            f"a C-contiguous {np.dtype(dtype)} array", "convert it with numpy.ascontiguousarray",
+        )
+    return int(array.ctypes.data)
+
+
+def _writable(array: Float32, who: str) -> int:
+    if not array.flags.writeable:
+        raise KernelError(who, "a read-only array", "one to be written in place", "pass a copy")
+    return address(array, who=who)
+
+
+def _same_size(who: str, first: NDArray[Any], *others: NDArray[Any]) -> None:
+    for other in others:
+        if other.size != first.size:
+            raise KernelError(who, f"{other.size} elements beside {first.size}", "arrays of one size", "check both")
+
+
+# --- reducers ---------------------------------------------------------------------------------------------------
+
+
+def add(left: Float32, right: Float32) -> None:
+    """left (n,) ADD= right (n,)."""
+    _same_size("add", left, right)
+    _reduce.add(_writable(left, "add"), address(right), left.size)
+
+
+def ordered_sum(out: Float32, gradients: Float32) -> None:
+    """out (n,) = ((g0 + g1) + g2) + ... of gradients (S, n), whose rows may be slices of longer ones."""
+    if gradients.dtype != np.float32 or gradients.ndim != 2 or gradients.strides[1] != 4:
+        raise KernelError("ordered_sum", str(gradients.dtype), "float32 (S, n), rows contiguous", "check the slice")
+    _same_size("ordered_sum", out, gradients[0])
+    _reduce.ordered_sum(
+        _writable(out, "ordered_sum"), int(gradients.ctypes.data), len(gradients), gradients.strides[0] // 4, out.size
+    )
+
+
+def scale(x: Float32, factor: float, n_threads: int = 1) -> None:
+    """x (n,) *= factor, rounded to float32 first."""
+    _reduce.scale(_writable(x, "scale"), x.size, factor, n_threads)
+
+
+def sum_reducer() -> object:
+    """The compiled merge of the tree reducer, for use inside the parallel region."""
+    return _reduce.sum_reducer()
+
+
+# --- norms ------------------------------------------------------------------------------------------------------
+
+_MATRIX = np.dtype([("offset", np.int64), ("rows", np.int64), ("columns", np.int64), ("sums", np.int64)])
+assert _MATRIX.itemsize == _finite.MATRIX_SIZE
+
+
+class Norms:
+    """Norms of a flat gradient by numerics rule 3; one parallel pass for all of them."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        ordered = sorted((p for p in parameters if p.trainable), key=lambda p: p.name)
+        columns = [p.shape[-1] for p in ordered]
+        starts = np.concatenate([[0], np.cumsum(columns)])
+        self._matrices = np.array(
+            [(p.offset, p.size // c, c, s) for p, c, s in zip(ordered, columns, starts, strict=False)], dtype=_MATRIX
+        )
+        self._sums = np.empty(int(starts[-1]), dtype=np.float32)
+        self._slices = {p.name: slice(s, s + c) for p, c, s in zip(ordered, columns, starts, strict=False)}
+
+    def compute(self, gradient: Float32, n_threads: int = 1) -> float:
+        """The global norm of gradient (P,): not finite if any element is not, or if squares overflow float32."""
+        _finite.column_squares(
+            address(gradient), int(self._matrices.ctypes.data), len(self._matrices), address(self._sums), n_threads
+        )
+        return _finite.chain_norm(address(self._sums), self._sums.size)
+
+    def of(self, name: str) -> float:
+        """The norm of one parameter's gradient, from the last compute."""
+        sums = self._sums[self._slices[name]]
+        return _finite.chain_norm(address(sums), sums.size)
+
+
+def count_nonfinite(x: Float32) -> int:
+    """How many elements of x are NaN or infinite."""
+    return _finite.count_nonfinite(address(x), x.size)
+
+
+# --- optimizers -------------------------------------------------------------------------------------------------
+
+_SEGMENT = np.dtype(
+    [("offset", np.int64), ("size", np.int64), ("decay", np.float64), ("learning_rate_scale", np.float64)]
+)
+assert _SEGMENT.itemsize == _optimizer.SEGMENT_SIZE
+
+
+def segments(parameters: Sequence[Parameter], weight_decay: float) -> NDArray[Any]:
+    """Runs of trainable elements with one weight decay (matrices' only) and learning-rate scale, for updates."""
+    runs: list[tuple[int, int, float, float]] = []
+    for p in parameters:
+        if not p.trainable:
+            continue
+        treatment = (weight_decay if p.decay else 0.0, p.learning_rate_scale)
+        if runs and runs[-1][2:] == treatment and runs[-1][0] + runs[-1][1] == p.offset:
+            runs[-1] = (runs[-1][0], runs[-1][1] + p.size, *treatment)
+        else:
+            runs.append((p.offset, p.size, *treatment))
+    return np.array(runs, dtype=_SEGMENT)
+
+
+def adamw(
+    parameters: Float32, gradient: Float32, first: Float32, second: Float32, runs: NDArray[Any], *,
+    learning_rate: float, betas: tuple[float, float], epsilon: float, corrections: tuple[float, float],
+    gradient_scale: float, n_threads: int = 1,
+) -> None:
+    """One AdamW update (Loshchilov and Hutter 2019, algorithm 2) of parameters, first and second (n,), in place.
+
+    runs: from `segments`. corrections: 1 - beta^t of both betas. The gradient is multiplied by gradient_scale.
+    """
+    _same_size("adamw", gradient, first, second)
+    _optimizer.adamw(
+        _writable(parameters, "adamw"), address(gradient), _writable(first, "adamw"), _writable(second, "adamw"),
+        address(runs, _SEGMENT), len(runs), learning_rate, *betas, epsilon, *corrections, gradient_scale, n_threads,
+    )
+
+
+def sgd(
+    parameters: Float32, gradient: Float32, velocity: Float32 | None, runs: NDArray[Any], *,
+    learning_rate: float, momentum: float, gradient_scale: float, n_threads: int = 1,
+) -> None:
+    """One SGD update of parameters and velocity (n,), in place; without velocity there is no momentum."""
+    _optimizer.sgd(
+        _writable(parameters, "sgd"), address(gradient), 0 if velocity is None else _writable(velocity, "sgd"),
+        address(runs, _SEGMENT), len(runs), learning_rate, momentum, gradient_scale, n_threads,
+    )
+
+
+# --- initial values and elementary functions --------------------------------------------------------------------
+
+
+def normal(out: Float32, deviation: float, seed: int, name: str, n_threads: int = 1) -> None:
+    """out (n,) = draws of N(0, deviation^2), a function of seed, name and element alone."""
+    key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+    _initial.normal(_writable(out, "normal"), out.size, deviation, seed, key, n_threads)
+
+
+def map_float32(name: str, x: Float32, y: Float32 | None = None) -> Float32:
+    """exp, log, tanh, erf, sin, cos, rsqrt of x, or pow of x and y: a new array of x's shape."""
+    out = np.empty_like(x)
+    if y is None:
+        _scalars.map_float32(name, address(out), address(x), x.size)
+    else:
+        _same_size(name, x, y)
+        _scalars.map_float32(name, address(out), address(x), x.size, address(y))
+    return out

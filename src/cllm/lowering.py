@@ -1,0 +1,155 @@
+"""Lowers a Program to the C records that the executors walk: function pointers, buffer offsets, sizes.
+
+The layouts are those of _kernels/op.h and _kernels/executor.pyx; sizes are compared at import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.errors import ProgramError
+from cllm.plan import Plan, differentiable, plan
+from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op, Program
+
+MAX_SLOTS, MAX_SIZES, MAX_NUMBERS = 10, 8, 4
+NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT = -1, 0, 1, 2, 3
+EXTERNAL_SPACES = {TOKENS: 4, TARGETS: 5, WEIGHTS: 6, LOSSES: 7}
+
+_SLOT = np.dtype([("space", np.int64), ("offset", np.int64)])
+_OP = np.dtype(
+    [
+        ("forward", np.uint64), ("backward", np.uint64), ("id", np.int64), ("add", np.int64),
+        ("value", _SLOT, MAX_SLOTS), ("gradient", _SLOT, MAX_SLOTS),
+        ("packed", _SLOT, MAX_SLOTS), ("transposed", _SLOT, MAX_SLOTS),
+        ("size", np.int64, MAX_SIZES), ("number", np.float64, MAX_NUMBERS),
+    ]
+)
+_PACKING = np.dtype([(f, np.int64) for f in ("source", "target", "depth", "columns", "depth_step", "column_step")])
+WORKER = np.dtype(
+    [
+        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("first_shard", np.int64),
+        ("last_shard", np.int64), ("busy", np.float64), ("status", np.int64), ("op", np.int64), ("unused", np.int64, 8),
+    ]
+)
+assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize) == (
+    kernels.executor.OP_SIZE, kernels.executor.PACKING_SIZE, kernels.executor.WORKER_SIZE
+)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A Program for shards of up to `rows` tokens, ready for the executors."""
+
+    program: Program
+    plan: Plan
+    ops: NDArray[Any]  # records of op.h
+    packings: NDArray[Any]  # which matrices become panels
+    packed_size: int  # float32 elements of all panels
+    scratch_size: int  # float32 elements a thread
+
+
+def lower(program: Program, rows: int, time: int, share: bool = True) -> Lowered:
+    """Choose addresses and kernels for every op; `share` lets buffers take each other's memory."""
+    memory = plan(program, rows, share)
+    panels = _Panels(program)
+    symbols = kernels.op_kernels()
+    records = np.zeros(len(program.ops), dtype=_OP)
+    for table in ("value", "gradient", "packed", "transposed"):
+        records[table]["space"] = NOWHERE
+    for index, op in enumerate(program.ops):
+        record = records[index]
+        record["id"] = index
+        record["forward"], record["backward"] = _kernels_of(op, program, symbols)
+        record["size"][: len(op.kind.sizes)] = [op.attributes[name] for name in op.kind.sizes]
+        record["number"][: len(op.kind.numbers)] = [op.attributes[name] for name in op.kind.numbers]
+        _place_values(record, op, program, memory)
+        if program.mode == "train":
+            _place_gradients(record, op, program, memory)
+        panels.place(record, op)
+    _mark_additions(records, program)
+    scratch = max(op.kind.scratch(op.attributes, time) for op in program.ops)
+    return Lowered(program, memory, records, panels.packings(), panels.size, scratch)
+
+
+def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int, int]:
+    training = program.mode == "train"
+    wanted = [
+        not (training and op.kind.backward_does_forward) and f"{op.kind.name}_forward",
+        training and f"{op.kind.name}_backward",
+    ]
+    for symbol in wanted:
+        if symbol and symbol not in symbols:
+            raise ProgramError(op.name, f"no kernel {symbol!r}", "one of the compiled kernels", "build it or drop the op")
+    forward, backward = (symbols[symbol] if symbol else 0 for symbol in wanted)
+    return forward, backward
+
+
+def _place_values(record: Any, op: Op, program: Program, memory: Plan) -> None:
+    for slot, name in enumerate(op.slots):
+        if name in EXTERNAL_SPACES:
+            record["value"][slot] = (EXTERNAL_SPACES[name], 0)
+        elif name in memory.values:
+            record["value"][slot] = (ACTIVATIONS, memory.values[name])
+        elif name is not None:
+            record["value"][slot] = (PARAMETERS, program.table[name].offset)
+
+
+def _place_gradients(record: Any, op: Op, program: Program, memory: Plan) -> None:
+    for slot, name in enumerate(op.slots):
+        if name in memory.gradients and (name in op.outputs or name in differentiable(op)):
+            record["gradient"][slot] = (ACTIVATIONS, memory.gradients[name])
+        elif name in program.table and program.table[name].trainable:
+            record["gradient"][slot] = (GRADIENT, program.table[name].offset)
+
+
+def _mark_additions(records: NDArray[Any], program: Program) -> None:
+    """Walking backward, the first op that writes a gradient sets it and all later ones add to it."""
+    written: set[str] = set()
+    for index in reversed(range(len(program.ops))):
+        op = program.ops[index]
+        n_results = len(op.outputs) + len(op.saved)
+        for slot, name in enumerate(op.slots):
+            if slot < n_results or name is None or records[index]["gradient"][slot]["space"] == NOWHERE:
+                continue
+            if name in written:
+                records[index]["add"] |= 1 << slot
+            written.add(name)
+
+
+class _Panels:
+    """Where each matrix lies in panels, in the forward product's orientation and in the backward's."""
+
+    def __init__(self, program: Program) -> None:
+        self.size = 0
+        self._program = program
+        self._places: dict[tuple[str, bool], int] = {}
+        self._packings: list[tuple[int, int, int, int, int, int]] = []
+
+    def place(self, record: Any, op: Op) -> None:
+        slot = op.kind.matrix
+        if slot is None:
+            return
+        name = op.slots[slot]
+        assert name is not None
+        record["packed"][slot] = (PACKED, self._pack(name, op.kind.depth_is_rows))
+        if self._program.mode == "train":
+            record["transposed"][slot] = (PACKED, self._pack(name, not op.kind.depth_is_rows))
+
+    def _pack(self, name: str, depth_is_rows: bool) -> int:
+        if (name, depth_is_rows) not in self._places:
+            parameter = self._program.table[name]
+            rows, columns = parameter.shape
+            orientation = (rows, columns, columns, 1) if depth_is_rows else (columns, rows, 1, columns)
+            self._places[name, depth_is_rows] = self.size
+            self._packings.append((parameter.offset, self.size, *orientation))
+            width = kernels.executor.TILE_COLUMNS
+            self.size += orientation[0] * (-(-orientation[1] // width) * width)
+        return self._places[name, depth_is_rows]
+
+    def packings(self) -> NDArray[Any]:
+        return np.array(self._packings, dtype=_PACKING)

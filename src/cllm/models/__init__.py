@@ -1,0 +1,1 @@
+"""Model families: functions that append ops to a Program."""

@@ -1,0 +1,74 @@
+"""GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, a head tied to the token embedding.
+
+Parameters have the names and shapes of Hugging Face's GPT2LMHeadModel.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Protocol
+
+from cllm.ops import OPS
+from cllm.program import TOKENS, Mode, Program
+
+
+class Shape(Protocol):
+    """What a model needs to know of its config."""
+
+    @property
+    def vocab_size(self) -> int | None: ...
+    @property
+    def block_size(self) -> int | None: ...
+    @property
+    def n_layer(self) -> int | None: ...
+    @property
+    def n_head(self) -> int | None: ...
+    @property
+    def n_embd(self) -> int | None: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def bias(self) -> bool: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def layernorm_epsilon(self) -> float: ...
+
+
+def build(config: Shape, mode: Mode) -> Program:
+    """The Program of a resolved config; matrices start as N(0, 0.02^2), those that end a block smaller by depth."""
+    assert config.vocab_size and config.block_size and config.n_layer and config.n_head and config.n_embd
+    p = Program(mode, config.block_size, config.vocab_size, OPS)
+    x = p.embedding(TOKENS, "transformer.wte", config.n_embd)
+    x = p.position(x, "transformer.wpe")
+    x = p.dropout(x, "transformer.drop", config.dropout)
+    for layer in range(config.n_layer):
+        x = block(p, x, f"transformer.h.{layer}", config, config.n_layer, config.n_head)
+    x = p.layernorm(x, "transformer.ln_f", config.layernorm_epsilon, bias=config.bias)
+    if mode == "decode":
+        p.logits(x, "lm_head", "transformer.wte.weight")
+    else:
+        p.cross_entropy(x, "lm_head", "transformer.wte.weight")
+    return p
+
+
+def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: int) -> str:
+    """Attention and a perceptron, each on a normalised copy of the residual stream and added back to it."""
+    channels, bias, epsilon = p.width(x), config.bias, config.layernorm_epsilon
+    # Two matrices a block write to the residual stream; section 2.3 of the paper scales them so that its
+    # variance does not grow with depth.
+    last = 0.02 / sqrt(2.0 * n_layer)
+
+    h = p.layernorm(x, f"{name}.ln_1", epsilon, bias=bias)
+    h = p.linear(h, f"{name}.attn.c_attn", 3 * channels, bias=bias)
+    h = p.attention(h, f"{name}.attn", n_head, config.dropout)
+    h = p.linear(h, f"{name}.attn.c_proj", channels, bias=bias, deviation=last)
+    h = p.dropout(h, f"{name}.attn.resid_dropout", config.dropout)
+    x = p.add(x, h, f"{name}.attn.residual")
+
+    h = p.layernorm(x, f"{name}.ln_2", epsilon, bias=bias)
+    h = p.linear(h, f"{name}.mlp.c_fc", 4 * channels, bias=bias)
+    h = p.gelu(h, f"{name}.mlp.act") if config.activation == "gelu" else p.gelu_tanh(h, f"{name}.mlp.act")
+    h = p.linear(h, f"{name}.mlp.c_proj", channels, bias=bias, deviation=last)
+    h = p.dropout(h, f"{name}.mlp.dropout", config.dropout)
+    return p.add(x, h, f"{name}.mlp.residual")

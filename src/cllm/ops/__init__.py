@@ -1,0 +1,21 @@
+"""The ops: one file each, with its shape rule, its float64 definition and what the engine must know of it."""
+
+from cllm.ops.add import ADD
+from cllm.ops.attention import ATTENTION
+from cllm.ops.cross_entropy import CROSS_ENTROPY, LOGITS
+from cllm.ops.dropout import DROPOUT
+from cllm.ops.embedding import EMBEDDING
+from cllm.ops.gelu import GELU, GELU_TANH
+from cllm.ops.kind import Call, OpKind
+from cllm.ops.layernorm import LAYERNORM
+from cllm.ops.linear import LINEAR
+from cllm.ops.position import POSITION
+
+__all__ = ["OPS", "Call", "OpKind"]
+
+OPS = {
+    kind.name: kind
+    for kind in (
+        ADD, ATTENTION, CROSS_ENTROPY, DROPOUT, EMBEDDING, GELU, GELU_TANH, LAYERNORM, LINEAR, LOGITS, POSITION,
+    )
+}

@@ -1,0 +1,89 @@
+"""cross_entropy: head and loss in one, so that the logits of all tokens never exist at once; `logits`: the head alone.
+
+The output is a loss for each token, times its weight; the gradient is that of their sum. A token with target
+-1 is not counted: its loss is 0 and nothing flows back from it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width
+from cllm.program import LOSSES, TARGETS, WEIGHTS, Program
+
+CHUNK, WIDEST_PANEL = 64, 32  # tokens of the kernel's chunk of logits
+
+
+def build(p: Program, x: str, name: str, head: str) -> str:
+    """head: name of the (V, C) matrix, the token embedding's where it is tied."""
+    channels = p.width(x)
+    p.parameter(head, (p.vocab_size, channels), deviation=0.02, decay=True)
+    return p.append(
+        "cross_entropy", name, outputs=(LOSSES,), inputs=(x, TARGETS, WEIGHTS), parameters=(head,),
+        channels=channels, vocab_size=p.vocab_size,
+    )
+
+
+def _softmax(x: Array, head: Array) -> tuple[Array, Array]:
+    """Log of the sum of exponentials (rows,) and probabilities (rows, V)."""
+    logits = x @ head.T
+    maximum = logits.max(axis=1)
+    e = np.exp(logits - maximum[:, None])
+    total = e.sum(axis=1)
+    return np.log(total) + maximum, e / total[:, None]
+
+
+def forward(call: Call, x: Array, targets: Array, weights: Array, head: Array) -> tuple[Array, ...]:
+    counted = targets >= 0
+    losses = np.zeros(len(x))
+    log_total, _ = _softmax(x[counted], head)
+    picked = (x[counted] * head[targets[counted]]).sum(axis=1)
+    losses[counted] = (log_total - picked) * weights[counted]
+    return (losses,)
+
+
+def backward(
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...],
+    x: Array, targets: Array, weights: Array, head: Array,
+) -> tuple[Array | None, ...]:
+    counted = targets >= 0
+    _, dlogits = _softmax(x[counted], head)
+    dlogits[np.arange(len(dlogits)), targets[counted]] -= 1.0
+    dlogits *= (weights * gradients[0])[counted][:, None]
+    dx = np.zeros_like(x)
+    dx[counted] = dlogits @ head
+    return dx, None, None, dlogits.T @ x[counted]
+
+
+def flops(attributes: Attributes, time: int) -> float:
+    return 2.0 * float(attributes["channels"] * attributes["vocab_size"])
+
+
+def scratch(attributes: Attributes, time: int) -> int:
+    return CHUNK * (panel_width(attributes["vocab_size"]) + 2 * int(attributes["channels"]) + WIDEST_PANEL)
+
+
+CROSS_ENTROPY = OpKind(
+    "cross_entropy", build, forward, backward, sizes=("channels", "vocab_size"), reads=(1,), matrix=4,
+    depth_is_rows=False, flops=flops, scratch=scratch, backward_does_forward=True,
+)
+
+
+def build_logits(p: Program, x: str, name: str, head: str) -> str:
+    """The logits (V,) of the last token alone."""
+    channels = p.width(x)
+    p.parameter(head, (p.vocab_size, channels), deviation=0.02, decay=True)
+    return p.append(
+        "logits", name, outputs=(p.buffer("logits", p.vocab_size, per_token=False),), inputs=(x,), parameters=(head,),
+        channels=channels, vocab_size=p.vocab_size,
+    )
+
+
+def forward_logits(call: Call, x: Array, head: Array) -> tuple[Array, ...]:
+    return (head @ x[-1],)
+
+
+LOGITS = OpKind(
+    "logits", build_logits, forward_logits, None, sizes=("channels", "vocab_size"), matrix=2, depth_is_rows=False,
+    flops=flops,
+)

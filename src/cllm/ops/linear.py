@@ -1,0 +1,44 @@
+"""linear: y = x · weight + bias. The weight is (in, out), as in Hugging Face's Conv1D."""
+
+from __future__ import annotations
+
+from cllm.ops.kind import Array, Attributes, Call, OpKind
+from cllm.program import Program
+
+# Of the kernel's packed block of dy: DEPTH_BLOCK tokens of the widest panel.
+DEPTH_BLOCK, WIDEST_PANEL = 256, 32
+
+
+def build(p: Program, x: str, name: str, columns: int, bias: bool = True, deviation: float = 0.02) -> str:
+    depth = p.width(x)
+    weight = p.parameter(f"{name}.weight", (depth, columns), deviation=deviation, decay=True)
+    shift = p.parameter(f"{name}.bias", (columns,)) if bias else None
+    return p.append(
+        "linear", name, outputs=(p.buffer(f"{name}.y", columns),), inputs=(x,), parameters=(weight, shift),
+        depth=depth, columns=columns,
+    )
+
+
+def forward(call: Call, x: Array, weight: Array, bias: Array | None) -> tuple[Array, ...]:
+    y = x @ weight
+    return (y if bias is None else y + bias,)
+
+
+def backward(
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], x: Array, weight: Array, bias: Array | None
+) -> tuple[Array | None, ...]:
+    (dy,) = gradients
+    return dy @ weight.T, x.T @ dy, None if bias is None else dy.sum(axis=0)
+
+
+def flops(attributes: Attributes, time: int) -> float:
+    return 2.0 * float(attributes["depth"] * attributes["columns"])
+
+
+def scratch(attributes: Attributes, time: int) -> int:
+    return DEPTH_BLOCK * WIDEST_PANEL
+
+
+LINEAR = OpKind(
+    "linear", build, forward, backward, sizes=("depth", "columns"), reads=(1,), matrix=2, flops=flops, scratch=scratch,
+)

@@ -1,0 +1,77 @@
+"""The dyadic tree over shards (numerics rule 4): who computes which shard, and which subtrees meet.
+
+The tree belongs to the number of shards. A worker owns a contiguous run of them and folds it into its maximal
+aligned subtrees; what is left meets afterwards. However many workers there are, the same pairs are merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """Shards start .. start + size - 1, size a power of two and a divisor of start."""
+
+    start: int
+    size: int
+
+
+def shard_boundaries(batch_size: int, block_size: int, micro_batch_size: int | None = None) -> list[int]:
+    """(S + 1,) first sequence of each shard; sizes differ by at most one sequence.
+
+    The config alone decides S (numerics rule 1): 4 below 4,096 tokens a step, else 8, more if a shard would
+    exceed 4,096 tokens, never more than sequences; or by hand, by sequences a shard.
+    """
+    if micro_batch_size is not None:
+        n = -(-batch_size // micro_batch_size)
+    else:
+        n_tokens = batch_size * block_size
+        n = max(4 if n_tokens < 4096 else 8, -(-n_tokens // 4096))
+    n = min(n, batch_size)
+    return [batch_size * shard // n for shard in range(n + 1)]
+
+
+def runs_of_shards(n_shards: int, n_workers: int) -> list[tuple[int, int]]:
+    """Each worker's contiguous run (first, last + 1)."""
+    return [(n_shards * w // n_workers, n_shards * (w + 1) // n_workers) for w in range(n_workers)]
+
+
+def fold_run(first: int, last: int) -> tuple[list[Subtree], int]:
+    """What folding a run leaves, and how many gradients it holds at the most."""
+    stack: list[Subtree] = []
+    most = 0
+    for shard in range(first, last):
+        stack.append(Subtree(shard, 1))
+        most = max(most, len(stack))
+        while len(stack) > 1 and _are_siblings(stack[-2], stack[-1]):
+            right = stack.pop()
+            stack[-1] = Subtree(stack[-1].start, 2 * right.size)
+    return stack, most
+
+
+def _are_siblings(left: Subtree, right: Subtree) -> bool:
+    return left.size == right.size and left.start % (2 * left.size) == 0 and right.start == left.start + left.size
+
+
+def meetings(subtrees: list[Subtree], n_shards: int) -> list[tuple[int, int]]:
+    """Pairs (left, right) of positions in `subtrees`, in an order in which right can be merged into left.
+
+    A subtree without a partner, because the number of shards is no power of two, is passed on as it is.
+    """
+    position = {subtree: i for i, subtree in enumerate(subtrees)}
+    pairs: list[tuple[int, int]] = []
+
+    def meet(node: Subtree) -> int | None:
+        if node in position:
+            return position[node]
+        if node.start >= n_shards or node.size == 1:
+            return None
+        half = node.size // 2
+        left, right = meet(Subtree(node.start, half)), meet(Subtree(node.start + half, half))
+        if left is not None and right is not None:
+            pairs.append((left, right))
+        return left if left is not None else right
+
+    meet(Subtree(0, 1 << (n_shards - 1).bit_length()))
+    return pairs

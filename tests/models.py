@@ -1,0 +1,87 @@
+"""Small models, batches and reducers for tests."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from cllm import kernels
+from cllm.models.gpt2 import build
+from cllm.program import Program
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout": {"dropout": 0.2, "activation": "gelu"},
+    "odd": {"n_embd": 66, "n_head": 3, "block_size": 70, "vocab_size": 131, "bias": False},
+}
+
+
+def shape(**changes: Any) -> Any:
+    values: dict[str, Any] = {
+        "vocab_size": 37, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 20, "dropout": 0.0, "bias": True,
+        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5,
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def a_model(name: str, **changes: Any) -> tuple[Program, np.ndarray]:
+    """A training Program and float32 parameters, large enough that every gradient is far from 0."""
+    program = build(shape(**{**CONFIGS[name], **changes}), "train")
+    parameters = np.zeros(program.n_parameters, dtype=np.float32)
+    for parameter in program.parameters:
+        kernels.normal(parameters[parameter.offset :][: parameter.size], 0.1, 11, parameter.name)
+        parameters[parameter.offset :][: parameter.size] += np.float32(parameter.mean)
+    return program, parameters
+
+
+def a_batch(program: Program, batch_size: int, index: int = 3) -> Any:
+    """Tokens that depend on integers alone, with a few targets that are not counted."""
+    n = batch_size * (program.block_size + 1)
+    tokens = (np.arange(n, dtype=np.int64) * 7919 + index * 104729) % 1000003 % program.vocab_size
+    windows = tokens.astype(np.int32).reshape(batch_size, -1)
+    targets = np.ascontiguousarray(windows[:, 1:])
+    targets[0, :3] = -1
+    weights = np.ones(targets.shape, dtype=np.float32)
+    weights[:, ::3] = 0.5
+    return SimpleNamespace(index=index, inputs=np.ascontiguousarray(windows[:, :-1]), targets=targets, weights=weights)
+
+
+def digest(array: np.ndarray) -> str:
+    return blake2b(array.tobytes(), digest_size=16).hexdigest()
+
+
+class Tree:
+    kind = "fold"
+
+    def merge(self, left: np.ndarray, right: np.ndarray) -> None:
+        kernels.add(left, right)
+
+    def finish(self, total: np.ndarray, n_shards: int) -> None:
+        pass
+
+    def __cllm_reducer__(self) -> object:
+        return kernels.sum_reducer()
+
+
+class FoldInPython:
+    kind = "fold"
+
+    def merge(self, left: np.ndarray, right: np.ndarray) -> None:
+        kernels.add(left, right)
+
+    def finish(self, total: np.ndarray, n_shards: int) -> None:
+        pass
+
+
+class Gather:
+    kind = "gather"
+
+    def __init__(self) -> None:
+        self.shards: set[int] = set()
+
+    def combine(self, gradients: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+        self.shards.add(len(gradients))
+        self.weights = weights.copy()
+        kernels.ordered_sum(out, gradients)

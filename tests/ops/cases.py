@@ -1,0 +1,38 @@
+"""Every op at ordinary, single, odd and prime sizes: the table that all properties of ops are tested on."""
+
+from __future__ import annotations
+
+from tests.ops.harness import Case
+
+
+def linear(columns: int, bias: bool = True):
+    return lambda p, x: p.linear(x, "w", columns, bias=bias)
+
+
+CASES = [
+    Case("linear", (48,), linear(64)),
+    Case("linear_no_bias", (31,), linear(37, bias=False), 3, 7),
+    Case("linear_one", (1,), linear(1), 1, 1),
+    Case("linear_many_tokens", (17,), linear(33), 3, 97),
+    Case("layernorm", (48,), lambda p, x: p.layernorm(x, "ln")),
+    Case("layernorm_odd_no_bias", (13,), lambda p, x: p.layernorm(x, "ln", bias=False), 1, 3),
+    Case("layernorm_two", (2,), lambda p, x: p.layernorm(x, "ln", 0.5), 1, 1),
+    Case("gelu", (19,), lambda p, x: p.gelu(x, "g")),
+    Case("gelu_tanh", (19,), lambda p, x: p.gelu_tanh(x, "g")),
+    Case("gelu_tanh_one", (1,), lambda p, x: p.gelu_tanh(x, "g"), 1, 1),
+    Case("embedding", (), lambda p: p.embedding("tokens", "wte", 24)),
+    Case("embedding_odd", (), lambda p: p.embedding("tokens", "wte", 7), 3, 7, 5),
+    Case("position", (21,), lambda p, x: p.position(x, "wpe")),
+    Case("position_one", (1,), lambda p, x: p.position(x, "wpe"), 3, 1),
+    Case("add", (23, 23), lambda p, a, b: p.add(a, b, "sum")),
+    Case("dropout", (23,), lambda p, x: p.dropout(x, "drop", 0.3)),
+    Case("dropout_wide", (130,), lambda p, x: p.dropout(x, "drop", 0.5), 3, 2),
+    Case("attention", (3 * 32,), lambda p, x: p.attention(x, "attn", 2), 2, 33),
+    Case("attention_odd", (3 * 15,), lambda p, x: p.attention(x, "attn", 3), 2, 7),
+    Case("attention_one", (3 * 1,), lambda p, x: p.attention(x, "attn", 1), 1, 1),
+    Case("attention_blocks", (3 * 34,), lambda p, x: p.attention(x, "attn", 1), 1, 131),
+    Case("attention_dropout", (3 * 12,), lambda p, x: p.attention(x, "attn", 2, 0.3), 2, 19),
+    Case("cross_entropy", (24,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 2, 9, 65),
+    Case("cross_entropy_odd", (7,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 3, 43, 11),
+    Case("cross_entropy_one", (1,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 1, 1, 2),
+]

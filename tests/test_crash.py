@@ -1,0 +1,68 @@
+"""Saving under kill -9: whatever the moment, a whole checkpoint is found afterwards, and no rubbish stays."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cllm import generations
+from cllm.checkpoint import load_newest
+from tests.saving import state_at
+
+ROOT = Path(__file__).parent.parent
+N_KILLS = 20
+
+
+def child(mode: str, folder: Path) -> subprocess.Popen[str]:
+    paths = [str(ROOT), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.crash_child", mode, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def kill_after(folder: Path, seconds: float) -> None:
+    with child("loop", folder) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        time.sleep(seconds)
+        process.kill()
+
+
+def test_after_kills_at_random_moments_the_newest_is_a_state_that_was_saved(tmp_path: Path) -> None:
+    moments = random.Random(20)
+    last, n_torn = 0, 0
+    for _ in range(N_KILLS):
+        kill_after(tmp_path, moments.uniform(0.0, 0.1))
+        n_torn += any(tmp_path.glob(".tmp-*"))
+        newest = load_newest(tmp_path)
+        if newest is None:  # killed before the first save was done
+            assert last == 0
+            continue
+        assert newest.warnings == ()
+        assert newest.digest == state_at(newest.snapshot.step).digest()
+        assert newest.snapshot.step >= last
+        last = newest.snapshot.step
+    assert last > 0
+    assert n_torn > 0  # else no kill came in the middle of a save, and nothing was tested
+    generations.remove_temporaries(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+    assert len(generations.generations(tmp_path)) <= 4  # a kill just before the oldest goes leaves one more
+
+
+def test_a_kill_at_any_system_call_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    with child("enumerate", tmp_path) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    plain, replacing = map(int, out.split())
+    assert plain > 25  # the calls of a save: five files of at least a write and an fsync, folders, removing one
+    assert replacing > 25

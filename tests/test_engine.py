@@ -1,0 +1,113 @@
+"""The engine: one digest whatever the threads, the way of combining and the memory plan; gradients of a whole model."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cllm.engine import Engine
+from cllm.errors import DataError, MemoryLimitError
+from cllm.models.gpt2 import build
+from cllm.reference import Reference
+
+from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradients_agree_with_the_reference(name: str) -> None:
+    program, parameters = a_model(name)
+    batch = a_batch(program, 5)
+    result = Engine(program, 5, 2, seed=7).gradient(parameters, batch, Tree())
+    exact = {n: v.astype(np.float64) for n, v in program.views(parameters)}
+    reference = Reference(program, exact, batch.inputs, batch.targets, batch.weights, batch=batch.index, seed=7)
+    loss = reference.run()
+    assert result.loss == pytest.approx(loss / result.weight_sum, rel=1e-6)
+    for parameter, gradient in program.views(result.gradient):
+        expected = reference.gradients[parameter] / result.weight_sum
+        assert np.linalg.norm(gradient - expected) <= 1e-5 * np.linalg.norm(expected), parameter
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_threads_memory_and_way_of_folding_change_no_bit(name: str) -> None:
+    program, parameters = a_model(name)
+    digests = set()
+    for batch_size, micro in ((5, None), (7, 1)):
+        seen = set()
+        for n_threads in (1, 2, 3, 4, 5, 8, 16):
+            for reducer in (Tree(), FoldInPython()):
+                for share in (True, False):
+                    engine = Engine(
+                        program, batch_size, n_threads, micro_batch_size=micro, seed=7, share_memory=share
+                    )
+                    seen.add(digest(engine.gradient(parameters, a_batch(program, batch_size), reducer).gradient))
+        assert len(seen) == 1
+        digests |= seen
+    assert len(digests) == 2
+
+
+def test_sixty_four_threads_and_a_second_call() -> None:
+    program, parameters = a_model("plain")
+    engine = Engine(program, 5, 64, seed=7)
+    batch = a_batch(program, 5)
+    first = digest(engine.gradient(parameters, batch, Tree()).gradient)
+    assert first == digest(engine.gradient(parameters, batch, Tree()).gradient)
+    assert first == digest(Engine(program, 5, 1, seed=7).gradient(parameters, batch, Tree()).gradient)
+
+
+def test_gather_sees_every_shard_and_its_weights() -> None:
+    program, parameters = a_model("plain")
+    reducer = Gather()
+    result = Engine(program, 5, 2, micro_batch_size=2, seed=7).gradient(parameters, a_batch(program, 5), reducer)
+    assert reducer.shards == {3}
+    assert np.isfinite(result.gradient).all()
+    assert result.weight_sum == pytest.approx(float(reducer.weights.sum()))
+
+
+def test_crossings_into_compiled_code_do_not_depend_on_layers_and_shards() -> None:
+    counts = []
+    for n_layer, micro in ((1, 5), (4, 1)):
+        program, parameters = a_model("plain", n_layer=n_layer)
+        engine = Engine(program, 5, 2, micro_batch_size=micro)
+        counts.append(crossings(engine, parameters, a_batch(program, 5)))
+    assert counts[0] == counts[1] <= 4
+
+
+def crossings(engine: Engine, parameters: np.ndarray, batch: object) -> int:
+    executor, n = engine._executor, 0
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            nonlocal n
+            n += 1
+            return getattr(executor, name)
+
+    engine._executor = Counting()  # type: ignore[assignment]
+    engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
+    return n
+
+
+def test_a_token_outside_the_vocabulary_is_refused() -> None:
+    program, parameters = a_model("plain")
+    batch = a_batch(program, 5)
+    batch.inputs[3, 2] = program.vocab_size
+    with pytest.raises(DataError, match="token outside"):
+        Engine(program, 5, 2).gradient(parameters, batch, Tree())
+
+
+def test_an_impossible_size_is_refused_before_it_is_allocated() -> None:
+    shape = SimpleNamespace(
+        vocab_size=50257, block_size=1024, n_layer=24, n_head=64, n_embd=65536, dropout=0.0, bias=True,
+        activation="gelu_tanh", layernorm_epsilon=1e-5,
+    )
+    with pytest.raises(MemoryLimitError, match="GB"):
+        Engine(build(shape, "train"), 512, 2)
+
+
+def test_what_is_not_counted_leaves_no_trace() -> None:
+    program, parameters = a_model("plain")
+    batch, other = a_batch(program, 5), a_batch(program, 5)
+    other.weights[other.targets < 0] = 123.0
+    engine = Engine(program, 5, 2)
+    first = digest(engine.gradient(parameters, batch, Tree()).gradient)
+    assert first == digest(engine.gradient(parameters, other, Tree()).gradient)
