@@ -1,7 +1,7 @@
 """Processes that are killed while they save, for test_crash.py; not a test itself.
 
-    python -m tests.crash_child loop FOLDER         saves state after state until it is killed
-    python -m tests.crash_child enumerate FOLDER    dies at every system call of a save in turn, and looks at what is left
+python -m tests.crash_child loop FOLDER         saves state after state until it is killed
+python -m tests.crash_child enumerate FOLDER    dies at each system call of a save in turn, looks what is left
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from cllm import kernels
 from cllm.models.gpt2 import build
 from cllm.program import Program

@@ -1,4 +1,4 @@
-"""A small training state for the tests of saving, with everything a real one has: padding, a frozen and a tied tensor."""
+"""A small training state for the tests of saving, with gaps, a frozen and a tied tensor, an optimizer, a check."""
 
 from __future__ import annotations
 

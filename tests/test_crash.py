@@ -64,5 +64,5 @@ def test_a_kill_at_any_system_call_of_a_save_leaves_a_whole_checkpoint(tmp_path:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     plain, replacing = map(int, out.split())
-    assert plain > 25  # the calls of a save: five files of at least a write and an fsync, folders, removing one
+    assert plain > 25  # five files of a write and an fsync each, the folders, removing an old one
     assert replacing > 25

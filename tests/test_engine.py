@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from cllm.engine import Engine
 from cllm.errors import DataError, MemoryLimitError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
-
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest
 
 

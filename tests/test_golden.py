@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 import pytest
+
 from cllm import kernels
 from cllm._kernels import cpu
 from cllm.engine import Engine
-
 from tests.models import CONFIGS, Tree, a_batch, a_model, digest
 
 GRADIENTS = {

@@ -81,15 +81,11 @@ def test_quota_of_version_1_is_found_where_the_hierarchy_is_mounted(
     ("physical", "quota", "usable"),
     [(8, None, 8), (8, 2.5, 2), (8, 0.3, 1), (2, 16.0, 2), (1, 1.0, 1)],
 )
-def test_a_quota_grants_whole_threads_and_at_least_one(
-    physical: int, quota: float | None, usable: int
-) -> None:
+def test_a_quota_grants_whole_threads_and_at_least_one(physical: int, quota: float | None, usable: int) -> None:
     assert Cores(logical=16, affinity=16, physical=physical, quota=quota).usable == usable
 
 
-def test_threads_follow_the_variable_then_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_follow_the_variable_then_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLLM_THREADS", "5")
     assert machine.default_threads(tmp_path) == 5
     monkeypatch.delenv("CLLM_THREADS")
@@ -135,9 +131,7 @@ def test_memory_of_version_2(
 
 
 @pytest.mark.parametrize(("written", "limit"), [(str(5 * GIB), 5 * GIB), ("9223372036854771712", 64 * GIB)])
-def test_memory_of_version_1(
-    written: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_of_version_1(written: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "total_memory", lambda: 64 * GIB)
     monkeypatch.setattr(machine, "_address_space", lambda: ())
     files = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from cllm import state as state_module
 from cllm.errors import CheckpointError
 from cllm.state import check_tensors, first_non_finite, refuse_non_finite
@@ -136,9 +137,7 @@ def test_refused_tensors_leave_the_parameters_as_they_were() -> None:
 def test_values_that_are_not_finite_are_refused_with_their_place(value: float) -> None:
     snapshot = state_at(3).snapshot()
     snapshot.parameters["transformer.wte.weight"][2, 1] = value
-    with pytest.raises(
-        CheckpointError, match=r"step 3: parameter transformer.wte.weight is not finite at element 9"
-    ):
+    with pytest.raises(CheckpointError, match=r"step 3: parameter transformer.wte.weight is not finite at element 9"):
         refuse_non_finite(snapshot)
 
 
@@ -151,9 +150,7 @@ def test_an_optimizer_that_is_not_finite_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1, 6, 7, 8, 13, 14, 19])
-def test_the_scan_for_non_finite_values_misses_no_element(
-    position: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_scan_for_non_finite_values_misses_no_element(position: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_module, "SCAN_ELEMENTS", 7)
     array = np.ones((4, 5), np.float32)
     assert first_non_finite(array) is None

@@ -109,9 +109,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"step": "7"}, {"files": []}, {"optimizer": {"a": "text"}}, {"skipped": [0.5]}, {"digest": None}]
 )
-def test_a_record_of_wrong_types_is_refused_though_its_seal_is_right(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
+def test_a_record_of_wrong_types_is_refused_though_its_seal_is_right(tmp_path: Path, change: dict[str, Any]) -> None:
     content = {**json.loads(statefile.encode(RECORD)), **change}
     del content["seal"]
     content["seal"] = statefile._seal(content)

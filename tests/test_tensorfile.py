@@ -22,7 +22,7 @@ SETS: dict[str, dict[str, Array]] = {
     "odd sizes": {"c": np.ones(3, np.uint8), "b": np.ones(5, np.float64), "a": np.ones(1, np.float16)},
     "strided": {"t": np.arange(12, dtype=np.float32).reshape(3, 4).T, "s": np.arange(9, dtype=np.int32)[::2]},
     "big-endian": {"x": np.arange(4, dtype=">f4")},
-    "strange names": {"é\"\\\n": np.ones(2, np.float32), "": np.ones(1, np.float32)},
+    "strange names": {'é"\\\n': np.ones(2, np.float32), "": np.ones(1, np.float32)},
 }
 
 

@@ -1,14 +1,15 @@
-"""Derives the polynomial coefficients that stand in _kernels/mathf.h and _kernels/mathd.h, and prints them as C tables.
+"""Derives the coefficients that stand in _kernels/mathf.h and _kernels/mathd.h, and prints them as C tables.
 
-Nothing runs this at build or import time: `python tools/coefficients.py` (needs mpmath, about a minute) shows where the
-numbers come from. Each polynomial minimises the largest weighted error over its interval (Remez exchange). Coefficients
-are rounded one after the other, lowest power first, and those above are fitted again, so that they absorb the rounding.
+Nothing runs this at build or import time: `python tools/coefficients.py` (needs mpmath, half a minute) shows
+where the numbers come from. Each polynomial minimises the largest weighted error over its interval (Remez
+exchange). Coefficients are rounded one after the other, lowest power first, and those above are fitted again,
+so that they absorb the rounding.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 from mpmath import mp, mpf
 
 mp.dps = 100
@@ -18,7 +19,8 @@ N_GRID = 1200
 
 def grid(low: mpf, high: mpf) -> list[mpf]:
     """Chebyshev points of the interval, dense towards its ends; an even number, so never its middle."""
-    return [(low + high) / 2 - (high - low) / 2 * mpmath.cos(mp.pi * (2 * i + 1) / (2 * N_GRID)) for i in range(N_GRID)]
+    middle, half = (low + high) / 2, (high - low) / 2
+    return [middle - half * mpmath.cos(mp.pi * (2 * i + 1) / (2 * N_GRID)) for i in range(N_GRID)]
 
 
 def horner(coefficients: Sequence[mpf], t: mpf) -> mpf:
@@ -50,7 +52,7 @@ def minimax(values: Sequence[mpf], weights: Sequence[mpf], points: Sequence[mpf]
     """n coefficients c that minimise max |weight (sum c_i t^i - value)| over the points."""
     reference = [round((N_GRID - 1) * (1 - mpmath.cos(mp.pi * i / n)) / 2) for i in range(n + 1)]
     for _ in range(30):
-        rows = [[points[j] ** i for i in range(n)] + [(-1) ** s / weights[j]] for s, j in enumerate(reference)]
+        rows = [[points[j] ** i for i in range(n)] + [(-1) ** k / weights[j]] for k, j in enumerate(reference)]
         *c, level = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([values[j] for j in reference]))
         error = [w * (horner(c, t) - v) for t, v, w in zip(points, values, weights, strict=True)]
         worst = max(abs(e) for e in error)
@@ -58,7 +60,7 @@ def minimax(values: Sequence[mpf], weights: Sequence[mpf], points: Sequence[mpf]
         if worst < abs(level) * mpf("1.001") or len(peaks) < n + 1:
             break
         reference = peaks
-    return c
+    return list(c)
 
 
 def rounded(x: mpf, bits: int) -> mpf:
@@ -140,7 +142,7 @@ def less_2(x: mpf) -> mpf:
 
 LN2_HALF, QUARTER_PI, THIRD = mpmath.log(2) / 2 * mpf("1.0001"), mp.pi / 4 * mpf("1.0001"), mpf(1) / 3
 
-# Weights make the error relative to the function, since a result's ulp is; intervals reach a little over the seams.
+# Weights make the error relative to the function, as a result's ulp is. Intervals reach a little over the seams.
 TABLES = (
     Table("exp float32: e^x = 1 + x + x^2 P(x)", 5, 24, (-LN2_HALF, LN2_HALF), exp_rest,
           lambda x: x * x / mpmath.exp(x)),
@@ -154,7 +156,8 @@ TABLES = (
           lambda x: x * x / mpmath.exp(x)),
     Table("log float64: log((1 + s) / (1 - s)) = 2 s + s^3 (2/3 + s^2 (2/5 + s^2 P(s^2)))", 7, 53,
           ("0.01", "0.2"), atanh_rest, lambda s: s**6 / 2, square),
-    Table("sin float64: x + x^3 P(x^2)", 6, 53, ("0.01", QUARTER_PI), sin_rest, lambda x: x**3 / mpmath.sin(x), square),
+    Table("sin float64: x + x^3 P(x^2)", 6, 53, ("0.01", QUARTER_PI), sin_rest,
+          lambda x: x**3 / mpmath.sin(x), square),
     Table("cos float64: 1 - x^2/2 + x^4 P(x^2)", 6, 53, ("0.01", QUARTER_PI), cos_rest,
           lambda x: x**4 / mpmath.cos(x), square),
     Table("tanh float64: x + x^3 P(x^2)", 11, 53, ("0.01", "0.601"), tanh_rest,

@@ -25,15 +25,9 @@ DEBUG = Variable(
     "0-3",
     "1: phase times, 2: norms per step, 3: every op compared with the reference, stopping at a difference",
 )
-ISA = Variable(
-    "CLLM_ISA", "portable, v3, v4", "the kernels' instruction set, instead of the processor's best"
-)
-THREADS = Variable(
-    "CLLM_THREADS", "1 or more", "how many threads run where neither command line nor config says"
-)
-TRACE_PLUGINS = Variable(
-    "CLLM_TRACE_PLUGINS", "0 or 1", "1: print every hook call and the plugin that answers"
-)
+ISA = Variable("CLLM_ISA", "portable, v3, v4", "the kernels' instruction set, instead of the processor's best")
+THREADS = Variable("CLLM_THREADS", "1 or more", "how many threads run where neither command line nor config says")
+TRACE_PLUGINS = Variable("CLLM_TRACE_PLUGINS", "0 or 1", "1: print every hook call and the plugin that answers")
 
 VARIABLES: tuple[Variable, ...] = (DEBUG, ISA, THREADS, TRACE_PLUGINS)
 

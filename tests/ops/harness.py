@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from cllm import kernels
 from cllm.lowering import WORKER, lower
 from cllm.ops import OPS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cllm.ops import OPS
 from cllm.program import LOSSES
-
 from tests.ops.cases import CASES
 from tests.ops.harness import Case, draw, run_kernel, run_reference
 

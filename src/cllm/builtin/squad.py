@@ -1,5 +1,5 @@
-"""The `squad` loader: SQuAD v1.1 and v2.0 question files as plain text, one document an article, in
-bounded memory.
+"""The `squad` loader: SQuAD v1.1 and v2.0 files as plain text, one document an article, in bounded
+memory.
 
 The text of an article, where \\n is a line end:
 
@@ -32,9 +32,7 @@ from cllm.hooks.specs import Document
 MAX_PARAGRAPH_CHARACTERS = 8 << 20  # of one paragraph's texts; the largest of SQuAD have some 10,000
 PIECE_CHARACTERS = 1 << 20  # a longer article comes in pieces
 _SPOOL_BYTES = 1 << 20  # up to here an article waits in memory, from here on disk
-_QUESTION_COST = (
-    64  # characters that a question counts besides its text, so that a million empty ones are too many
-)
+_QUESTION_COST = 64  # characters that a question counts besides its text, so that a million empty ones are too many
 
 _FILE_KEYS = frozenset({"data"})
 _ARTICLE_KEYS = frozenset({"title", "paragraphs"})
@@ -56,9 +54,7 @@ class SquadDataset:
         sources = [config.source] if isinstance(config.source, str) else config.source
         self._paths = [Path(source).expanduser() for source in sources]
         if not self._paths:
-            raise DataError(
-                who="squad", came="no source", expected="a SQuAD JSON file", todo="set source to its path"
-            )
+            raise DataError(who="squad", came="no source", expected="a SQuAD JSON file", todo="set source to its path")
 
     def files(self) -> list[Path]:
         """The files that decide the text."""
@@ -208,10 +204,7 @@ class _Reader:
 
     def _describe_place(self) -> str:
         names = ("article", "paragraph", "question")
-        return (
-            ", ".join(f"{name} {number + 1}" for name, number in zip(names, self._place, strict=False))
-            or "the file"
-        )
+        return ", ".join(f"{name} {number + 1}" for name, number in zip(names, self._place, strict=False)) or "the file"
 
 
 def _text(paragraph: _Paragraph) -> str:

@@ -57,9 +57,7 @@ class TextDataset:
             if not offset and path in named:
                 raise _refuse(f"{path} is empty", "a file with text", "name another file")
         if not found:
-            raise _refuse(
-                f"nothing but empty files in {', '.join(self._sources)}", "text", "name another source"
-            )
+            raise _refuse(f"nothing but empty files in {', '.join(self._sources)}", "text", "name another source")
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:

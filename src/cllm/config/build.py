@@ -83,28 +83,23 @@ def _part(table: Mapping[str, Any], where: str, default: str) -> Part:
 
 
 def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) -> dict[str, Part]:
-    """The default parts, then those of the table; a label set to false leaves its part out."""
+    """The default parts, then the table's: false leaves a default out, true is a part without options."""
     parts = dict(defaults)
     for label, value in table.items():
         match value:
+            case False if label in defaults:
+                del parts[label]
             case False:
-                _known_default(label, key, defaults)
-                parts.pop(label)
+                came = f"[{key}] {label} = false, which is not there anyway"
+                raise ConfigError("config", came, f"one of {', '.join(defaults)}", did_you_mean(label, defaults))
             case True:
-                parts[label] = _known_default(label, key, defaults)
+                parts[label] = Part(label)
             case Mapping():
                 parts[label] = _part(value, f"[{key}.{label}]", default=label)
             case _:
                 came = f"[{key}] {label} = {shown(value)}"
                 raise ConfigError("config", came, "a table, true or false", f"write [{key}.{label}]")
     return parts
-
-
-def _known_default(label: str, key: str, defaults: Mapping[str, Part]) -> Part:
-    if label not in defaults:
-        came = f"[{key}] has no {label!r} to switch on or off"
-        raise ConfigError("config", came, f"one of {', '.join(defaults)}", did_you_mean(label, defaults))
-    return defaults[label]
 
 
 def _refuse_unwritable(value: object, where: str) -> None:

@@ -12,7 +12,7 @@ from cllm.errors import ConfigError, did_you_mean
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_PLAIN = {
+_PLAIN: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     str: "text",
@@ -20,11 +20,13 @@ _PLAIN = {
     list: "a list",
     tuple: "a list",
     dict: "a table",
+    None: "nothing",
+    type(None): "nothing",
 }
 
 
 def to_struct(kind: type[S], table: Mapping[str, Any], where: str) -> S:
-    """Return `table` as a `kind`; ConfigError says `where` ("[train]"), which key, what came and what it takes."""
+    """Return `table`, which stands at `where` (such as "[train]"), as a `kind`. Raises ConfigError."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key, value in table.items():
         if key not in fields:
@@ -92,7 +94,7 @@ def _bounds(meta: msgspec.Meta) -> str:
 
 
 def _check_tables(value: object, kind: Any, where: str) -> None:
-    """Tables inside a value, alone or in a list, are checked as tables, so that their errors name their keys."""
+    """Tables inside a value, alone or in a list, are checked key by key, so that errors name the key."""
     for member in _members(kind):
         if _is_struct(member) and isinstance(value, Mapping):
             to_struct(member, value, where)
@@ -111,6 +113,8 @@ def _check_value(value: object, kind: Any, where: str) -> None:
 
 def _advice(value: object, kind: Any, message: str) -> str:
     accepted = _members(kind)
+    if accepted in ((None,), (type(None),)):
+        return "remove it"
     if isinstance(value, str):
         words = [str(word) for one in accepted if get_origin(one) is Literal for word in get_args(one)]
         return did_you_mean(value, words) if words else "write it without quotes, or correct it"

@@ -77,9 +77,7 @@ def _seed_has_64_bits(config: Config) -> None:
 def _communicator_is_there(config: Config) -> None:
     name = config.dist.communicator
     if name not in COMMUNICATORS:
-        _refuse(
-            f"[dist] communicator = {shown(name)}", choices(COMMUNICATORS), did_you_mean(name, COMMUNICATORS)
-        )
+        _refuse(f"[dist] communicator = {shown(name)}", choices(COMMUNICATORS), did_you_mean(name, COMMUNICATORS))
 
 
 def _finite_is_fixed(config: Config) -> None:

@@ -16,7 +16,7 @@ Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
 Share = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number of at least 0 and below 1")]
 RunName = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, dots, _ and -, as in my-run"),
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", description="letters, digits, dots, _ and -, as my-run"),
 ]
 Text = Annotated[str, Meta(min_length=1, description="text")]
 
@@ -149,9 +149,10 @@ DEFAULT_SINKS = {"console": Part("console"), "jsonl": Part("jsonl")}
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole run.
 
-    name: the run folder is runs/NAME-N
-    checks: by label; clip and spike are there unless set to false; finite always is, and has no options
-    sinks: by label; console and jsonl are there unless set to false
+    name: the run folder is runs/NAME-N checks: by label, which is also the name unless there is one; clip
+    and spike are there unless set to false;
+        finite always is, and has no options
+    sinks: by label, likewise; console and jsonl are there unless set to false
     """
 
     name: RunName = "run"

@@ -33,9 +33,7 @@ class Batch:
     inputs: NDArray[np.int32] = field(repr=False)  # (B, T)
     targets: NDArray[np.int32] = field(repr=False)  # (B, T), the tokens that follow; -1: not counted
     weights: NDArray[np.float32] = field(repr=False)  # (B, T), 1 or 0
-    documents: NDArray[np.int32] = field(
-        repr=False
-    )  # (B, T), of the inputs; counted over all parts of a mixture
+    documents: NDArray[np.int32] = field(repr=False)  # (B, T), of the inputs; counted over all parts of a mixture
 
     @classmethod
     def padding(cls, index: int, batch_size: int, block_size: int) -> Batch:
@@ -87,9 +85,7 @@ class Batches:
         return part, self._starts[part](number)
 
 
-def evaluation_batches(
-    source: Source, block_size: int, batch_size: int, limit: int | None = None
-) -> Iterator[Batch]:
+def evaluation_batches(source: Source, block_size: int, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
     """Yield windows that do not overlap, in order, so that every token but a file's first is a target
     exactly once.
 
@@ -132,9 +128,7 @@ def _fill_from(batch: Batch, file: TokenFile, places: NDArray[np.int64], n_docum
     tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]
     check_range(file, tokens)
     inside = positions[:, 1:] < file.n_tokens  # (n, T): there is a target
-    documents = (
-        np.searchsorted(file.document_starts, positions[:, :-1], side="right") - 1 + n_documents_before
-    )
+    documents = np.searchsorted(file.document_starts, positions[:, :-1], side="right") - 1 + n_documents_before
     batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
     batch.targets[rows] = np.where(inside, tokens[:, 1:], np.int32(-1))
     batch.weights[rows] = inside

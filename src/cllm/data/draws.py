@@ -47,9 +47,7 @@ class ShuffledStarts:
     def _make_block(self, epoch: int, block: int) -> list[int]:
         key = epoch | self._part << 32
         window = permuted(block * BLOCK, self.n_per_epoch, self._seed, philox.STREAM_SHUFFLE, key)
-        phase = philox.uniform_below(
-            self._n_phases, self._seed, philox.STREAM_SHUFFLE, epoch & _MASK32, self._part
-        )
+        phase = philox.uniform_below(self._n_phases, self._seed, philox.STREAM_SHUFFLE, epoch & _MASK32, self._part)
         return (window * self._block_size + phase).tolist()  # type: ignore[no-any-return]
 
 

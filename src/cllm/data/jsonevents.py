@@ -85,9 +85,7 @@ class JsonEvents:
             if self._events:
                 return
             if self.n_bytes_read - start > MAX_VALUE_BYTES:
-                raise self.error(
-                    f"one value of more than {MAX_VALUE_BYTES >> 20} MiB", "shorter strings and numbers"
-                )
+                raise self.error(f"one value of more than {MAX_VALUE_BYTES >> 20} MiB", "shorter strings and numbers")
         self._close()
 
     def _feed(self, piece: bytes) -> None:
@@ -104,9 +102,7 @@ class JsonEvents:
 
     def _check_escapes(self, piece: bytes) -> None:
         if not self._escapes.sound(piece):
-            raise self.error(
-                "half of a surrogate pair (\\ud800 to \\udfff)", "escapes that stand for characters"
-            )
+            raise self.error("half of a surrogate pair (\\ud800 to \\udfff)", "escapes that stand for characters")
 
     def _parse(self, parse: Callable[[], object]) -> None:
         try:

@@ -105,9 +105,12 @@ def _check_parts(parts: Sequence[TokenFile]) -> None:
     first = parts[0]
     for part in parts[1:]:
         if part.tokenizer_digest != first.tokenizer_digest:
-            came = f"{part.path} ({part.tokenizer_name or 'unknown tokenizer'}, {part.vocab_size} tokens) beside "
-            came += f"{first.path} ({first.tokenizer_name or 'unknown tokenizer'}, {first.vocab_size} tokens)"
+            came = f"{part.path} ({_tokenizer(part)}) beside {first.path} ({_tokenizer(first)})"
             raise _refuse(came, "one tokenizer for all parts", "prepare them with the same tokenizer")
+
+
+def _tokenizer(file: TokenFile) -> str:
+    return f"{file.tokenizer_name or 'unknown tokenizer'}, {file.vocab_size} tokens"
 
 
 def _refuse(came: str, expected: str, todo: str) -> DataError:

@@ -143,9 +143,7 @@ def _encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:
     return tokens
 
 
-def _write_files(
-    folder: Path, spool: Spool, counts: _Counts, tokenizer: Tokenizer, validation: float
-) -> PrepareReport:
+def _write_files(folder: Path, spool: Spool, counts: _Counts, tokenizer: Tokenizer, validation: float) -> PrepareReport:
     starts = spool.document_starts()
     if not len(starts):
         raise _refuse("no text", "at least one document that is not empty", "name another source")
@@ -208,9 +206,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 def _refuse_used(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise _refuse(
-            f"{out} is there already", "a new or empty folder", "choose another, or remove it first"
-        )
+        raise _refuse(f"{out} is there already", "a new or empty folder", "choose another, or remove it first")
 
 
 def _refuse(came: str, expected: str, todo: str) -> DataError:

@@ -31,10 +31,21 @@ def split(document_starts: NDArray[np.int64], n_tokens: int, validation: float) 
     if validation == 0 or n_tokens == 1:
         return ranges, ranges[:0]
     if len(ranges) == 1:
-        cut = min(max(1, math.floor(n_tokens * (1.0 - validation))), n_tokens - 1)
-        return np.array([[0, cut]]), np.array([[cut, n_tokens]])
+        end = cut(n_tokens, validation)
+        return np.array([[0, end]]), np.array([[end, n_tokens]])
     chosen = _chosen(len(ranges), validation)
     return ranges[~chosen], ranges[chosen]
+
+
+def cut(n_tokens: int, validation: float) -> int:
+    """Where the last part by position begins: floor(n * (1 - validation)), as in nanoGPT, but neither
+    part is empty.
+
+    n_tokens itself where there is no such part: a share of 0, or a single token.
+    """
+    if validation == 0 or n_tokens == 1:
+        return n_tokens
+    return min(max(1, math.floor(n_tokens * (1.0 - validation))), n_tokens - 1)
 
 
 def _chosen(n: int, validation: float) -> NDArray[np.bool_]:

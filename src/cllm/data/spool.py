@@ -1,5 +1,4 @@
-"""Tokens and document starts kept on disk until it is known how many there are.
-"""
+"""Tokens and document starts kept on disk until it is known how many there are."""
 
 from __future__ import annotations
 

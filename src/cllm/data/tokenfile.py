@@ -81,9 +81,7 @@ class TokenFile:
                 if start.startswith(MAGIC):
                     return _open_native(path, stream, start)
         except OSError as error:
-            raise _refuse(
-                path, error.strerror or str(error), "a file that can be read", "check the path"
-            ) from None
+            raise _refuse(path, error.strerror or str(error), "a file that can be read", "check the path") from None
         return _open_nanogpt(path, start, vocab_size)
 
     @property
@@ -114,6 +112,13 @@ class TokenFile:
     def parts(self) -> tuple[TokenFile, ...]:
         """The files of this source of tokens: itself. (A Mixture has several.)"""
         return (self,)
+
+    def section(self, first: int, end: int) -> TokenFile:
+        """The tokens first <= i < end as a file of their own; it is mapped, not copied."""
+        starts = np.maximum(self.document_starts - first, 0)
+        inside = (np.append(self.document_starts[1:], self.n_tokens) > first) & (self.document_starts < end)
+        header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=int(inside.sum()))
+        return TokenFile(self.path, header, self.tokens[first:end], starts[inside])
 
     def verify(self) -> None:
         """Read the whole file: its digest (a nanoGPT file has none) and the range of its tokens.
@@ -181,18 +186,14 @@ def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Heade
     try:
         header = msgspec.json.decode(text, type=Header)
     except msgspec.MsgspecError as error:
-        raise _refuse(
-            path, f"header: {error}", f"a version {VERSION} header", "use the cllm that wrote it"
-        ) from None
+        raise _refuse(path, f"header: {error}", f"a version {VERSION} header", "use the cllm that wrote it") from None
     _check_header(path, header)
     return header
 
 
 def _check_header(path: Path, header: Header) -> None:
     if header.version != VERSION:
-        raise _refuse(
-            path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it"
-        )
+        raise _refuse(path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it")
     if header.n_tokens < 1 or not 1 <= header.n_documents <= header.n_tokens or header.vocab_size < 1:
         raise _refuse(path, f"impossible counts {header}", "at least one token in each document", _AGAIN)
     if header.dtype != token_dtype(header.vocab_size).str.lstrip("<|"):
@@ -213,35 +214,25 @@ def _check_digest(path: Path) -> None:
             digest.update(chunk)
             left -= len(chunk)
         if digest.digest() != stream.read(DIGEST_BYTES):
-            raise _refuse(
-                path, "its content does not have the digest at its end", "an unaltered file", _AGAIN
-            )
+            raise _refuse(path, "its content does not have the digest at its end", "an unaltered file", _AGAIN)
 
 
 def _open_nanogpt(path: Path, start: bytes, vocab_size: int | None) -> TokenFile:
     size = path.stat().st_size
     if path.suffix != ".bin" or int.from_bytes(start[:4], "little") in _LLMC_MAGICS:
-        raise _refuse(
-            path, "not a token file", "a file of `cllm prepare`, or nanoGPT's .bin", "prepare the text first"
-        )
+        raise _refuse(path, "not a token file", "a file of `cllm prepare`, or nanoGPT's .bin", "prepare the text first")
     if size == 0 or size % 2:
-        raise _refuse(
-            path, f"{size:,} bytes", "uint16 tokens, two bytes each, at least one", "fetch the file again"
-        )
+        raise _refuse(path, f"{size:,} bytes", "uint16 tokens, two bytes each, at least one", "fetch the file again")
     tokens = _map(path, "<u2", 0, size // 2)
     if vocab_size is None:
-        vocab_size = (
-            max(int(tokens[i : i + _CHUNK_BYTES].max()) for i in range(0, size // 2, _CHUNK_BYTES)) + 1
-        )
+        vocab_size = max(int(tokens[i : i + _CHUNK_BYTES].max()) for i in range(0, size // 2, _CHUNK_BYTES)) + 1
     header = Header(0, "u2", size // 2, 1, vocab_size, tokenizer="", tokenizer_digest="", source_digest="")
     return TokenFile(path, header, tokens, np.zeros(1, np.int64))
 
 
 def _map(path: Path, dtype: str, offset: int, n: int) -> NDArray[Any]:
     mapped = np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=offset, shape=(n,))
-    return mapped.view(
-        np.ndarray
-    )  # the memmap class makes each slice ten times as slow, the mapping is the same
+    return mapped.view(np.ndarray)  # the memmap class makes each slice ten times as slow, the mapping is the same
 
 
 def _refuse(path: Path, came: str, expected: str, todo: str) -> TokenFileError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,9 +35,7 @@ class ByteTokenizer:
         try:
             return np.frombuffer(text.encode(), np.uint8)
         except UnicodeEncodeError as error:
-            raise _unknown(
-                self.name, text, error.start, "text that has a UTF-8 form", "clean the text"
-            ) from None
+            raise _unknown(self.name, text, error.start, "text that has a UTF-8 form", "clean the text") from None
 
     def decode(self, ids: ArrayLike) -> str:
         """Ids -> text; bytes that are not UTF-8 become U+FFFD, as a model may write any."""
@@ -157,22 +155,26 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
         write_file(path, text.encode())
 
 
-BUILTIN: Mapping[str, Any] = {"byte": ByteTokenizer, "char": CharTokenizer}
+def builtin(name: str) -> type[Tokenizer]:
+    """The class of a tokenizer that comes with cllm. Raises TokenizerError for another name."""
+    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer}
+    if name not in classes:
+        raise _bad_file(f"the name {name!r}", f"one of {', '.join(classes)}")
+    return classes[name]
 
 
-def load_tokenizer(path: Path, kinds: Mapping[str, Any] = BUILTIN) -> Tokenizer:
-    """Read a tokenizer's JSON; `kinds` maps names to classes with `from_json`. Raises TokenizerError."""
+def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = builtin) -> Tokenizer:
+    """Read a tokenizer's JSON; `class_of` gives the class of its name. Raises TokenizerError."""
+    with disk_errors(TokenizerError, "tokenizer", path):
+        text = path.read_bytes()
     try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise _bad_file(path, error.strerror or str(error)) from None
+        data = json.loads(text)
     except (ValueError, RecursionError):
-        raise _bad_file(path, "not JSON") from None
+        raise _bad_file(f"{path}: not JSON", "a tokenizer's JSON file") from None
     name = data.get("name") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in kinds:
-        raise _bad_file(path, f"a tokenizer named {name!r}", f"one of {', '.join(sorted(kinds))}")
-    tokenizer: Tokenizer = kinds[name].from_json(data)
-    return tokenizer
+    if not isinstance(name, str):
+        raise _bad_file(f"{path}: no tokenizer's name", "a tokenizer's JSON file")
+    return class_of(name).from_json(data)
 
 
 class _ByteStream:
@@ -233,7 +235,5 @@ def _check_form(name: str, data: Mapping[str, Any], form: Mapping[str, type]) ->
         )
 
 
-def _bad_file(path: Path, came: str, expected: str = "a tokenizer's JSON file") -> TokenizerError:
-    return TokenizerError(
-        who="tokenizer", came=f"{path}: {came}", expected=expected, todo="prepare the data again"
-    )
+def _bad_file(came: str, expected: str) -> TokenizerError:
+    return TokenizerError(who="tokenizer", came=came, expected=expected, todo="prepare the data again")

@@ -27,9 +27,7 @@ def make_header(
 ) -> Header:
     """The header of a file with these counts, in the smallest dtype that holds the vocabulary."""
     dtype = token_dtype(vocab_size).str.lstrip("<|")
-    return Header(
-        VERSION, dtype, n_tokens, n_documents, vocab_size, tokenizer, tokenizer_digest, source_digest
-    )
+    return Header(VERSION, dtype, n_tokens, n_documents, vocab_size, tokenizer, tokenizer_digest, source_digest)
 
 
 def write_tokens(

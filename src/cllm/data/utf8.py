@@ -74,9 +74,7 @@ def _read(stream: BinaryIO, size: int, path: Path, who: str) -> bytes:
 def _refuse_foreign(head: bytes, path: Path, who: str) -> None:
     for mark, name in _FOREIGN_MARKS:
         if head.startswith(mark):
-            raise _not_text(
-                path, who, 0, f"begins like a {name} file", f"convert it from {name} to UTF-8 text first"
-            )
+            raise _not_text(path, who, 0, f"begins like a {name} file", f"convert it from {name} to UTF-8 text first")
 
 
 def _decode(decoder: codecs.IncrementalDecoder, piece: bytes, offset: int, path: Path, who: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from cllm.program import Program
+    pass
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]

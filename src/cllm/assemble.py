@@ -1,0 +1,109 @@
+"""Takes a config apart, once: from names and numbers to the objects that a run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cllm import kernels
+from cllm.config import Config, Part
+from cllm.data.batches import Batches
+from cllm.data.source import Kinds, OpenData, open_data
+from cllm.engine import Engine
+from cllm.errors import ConfigError
+from cllm.hooks.plugins import Plugins
+from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
+from cllm.initialise import initial_parameters
+from cllm.machine import default_threads
+from cllm.program import Program
+from cllm.state import TrainState
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """All that the loop runs on."""
+
+    config: Config  # resolved: vocabulary, steps and every default written out
+    data: OpenData
+    batches: Batches
+    program: Program  # training
+    engine: Engine
+    evaluator: Engine | None  # None where there is no validation part
+    optimizer: Optimizer
+    schedule: Schedule
+    reducer: Reducer
+    checks: Mapping[str, StabilityCheck]
+    norms: kernels.Norms
+    state: TrainState
+    n_threads: int
+
+    def memory_estimate(self) -> dict[str, int]:
+        """Bytes by purpose, optimizer included."""
+        moments = sum(getattr(value, "nbytes", 0) for value in self.optimizer.state_dict().values())
+        return {**self.engine.memory_estimate(), "optimizer": moments}
+
+
+def assemble(
+    config: Config, plugins: Plugins, cache: Path,
+    reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None,
+) -> Assembly:
+    """Make the parts of a run; `reducer` and `checks` are plain objects that stand in for, or beside, named ones."""
+    data = open_data(config.data, kinds_of(plugins), cache, config.model.vocab_size)
+    config, batches = resolve(config, data, plugins)
+    n_threads = config.train.threads or default_threads()
+    build = plugins.factory("model", config.model.family)
+    program = build(config.model, "train")
+    engine = Engine(
+        program, config.train.batch_size, n_threads,
+        micro_batch_size=config.train.micro_batch_size, seed=config.train.seed,
+    )
+    evaluator = None
+    if data.validation is not None:
+        evaluator = Engine(build(config.model, "evaluate"), config.train.batch_size, n_threads)
+    optimizer = plugins.make("optimizer", config.optimizer)
+    optimizer.init(program.parameters)
+    all_checks = {**plugins.make_checks(config.checks), **(checks or {})}
+    state = TrainState(
+        program.parameters, initial_parameters(program, config.train.seed, n_threads), optimizer, all_checks
+    )
+    return Assembly(
+        config=config, data=data, batches=batches, program=program, engine=engine, evaluator=evaluator,
+        optimizer=optimizer, schedule=plugins.make("schedule", config.schedule),
+        reducer=reducer or plugins.make("reducer", config.reducer), checks=all_checks,
+        norms=kernels.Norms(program.parameters), state=state, n_threads=n_threads,
+    )
+
+
+def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, Batches]:
+    """The config with what the data decides written into it: vocabulary size, steps, the schedule's length."""
+    vocab_size = config.model.vocab_size or data.train.vocab_size
+    if vocab_size < data.train.vocab_size:
+        raise ConfigError(
+            "config", f"[model] vocab_size = {vocab_size}", f"at least the data's {data.train.vocab_size}",
+            "leave it out, or enlarge it",
+        )
+    train, model = config.train, config.model
+    batches = Batches(data.train, train.batch_size, model.block_size, train.seed, config.data.sampling)
+    steps = train.steps
+    if steps is None:
+        steps = max(1, int((train.epochs or 1.0) * batches.windows_per_epoch / train.batch_size))
+    resolved = msgspec.structs.replace(
+        config,
+        model=msgspec.structs.replace(model, vocab_size=vocab_size),
+        train=msgspec.structs.replace(train, steps=steps, epochs=None),
+    )
+    # A schedule's length is written out, so that a run that is resumed for more steps keeps its course.
+    return plugins.complete(resolved, steps), batches
+
+
+def kinds_of(plugins: Plugins) -> Kinds:
+    """What the data layer asks of the plugins."""
+
+    def dataset(name: str, options: Mapping[str, Any]) -> Any:
+        return plugins.make("dataset", Part(name, dict(options)))
+
+    return Kinds(dataset, lambda name: plugins.factory("tokenizer", name))  # type: ignore[arg-type,return-value]

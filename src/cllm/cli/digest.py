@@ -1,0 +1,26 @@
+"""Print the digest of a run's newest checkpoint: one hexadecimal number and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cllm import checkpoint
+from cllm.errors import CheckpointError
+from cllm.runfolder import RunFolder
+
+EXAMPLE = """\
+example:
+  cllm digest runs/demo-1"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+
+
+def run(options: argparse.Namespace) -> int:
+    saved = checkpoint.load_newest(RunFolder.open(options.folder).checkpoints)
+    if saved is None:
+        raise CheckpointError("digest", f"no checkpoint in {options.folder}", "at least one", "let the run reach one")
+    print(saved.digest)
+    return 0

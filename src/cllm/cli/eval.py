@@ -1,0 +1,33 @@
+"""Measure a trained model on the whole validation part: loss, perplexity, bits per byte."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cllm.cli.options import add_json, add_plugin_options, print_json
+from cllm.evaluate_run import evaluate_run
+from cllm.hooks.manager import build_manager
+
+EXAMPLE = """\
+example:
+  cllm eval runs/squad-1"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to use; changes no bit")
+    add_json(parser)
+    add_plugin_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    result = evaluate_run(options.folder, plugins, options.threads)
+    if options.json:
+        print_json({"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte,
+                    "tokens": int(result.n_tokens)})
+        return 0
+    bits = f", bits per byte {result.bits_per_byte:.4f}" if result.bits_per_byte is not None else ""
+    print(f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}{bits} over {int(result.n_tokens):,} tokens")
+    return 0

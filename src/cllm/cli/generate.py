@@ -1,0 +1,37 @@
+"""Write text with a trained model, as it is chosen, token by token."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cllm.cli.options import add_plugin_options
+from cllm.generate import load
+from cllm.hooks.manager import build_manager
+from cllm.sampling import Sampling
+
+EXAMPLE = """\
+example:
+  cllm generate runs/squad-1 "Q: Who" --tokens 100 --temperature 0.7 --seed 3"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("prompt", nargs="?", default="\n", help="what the text begins with")
+    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to write (default: 200)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest (default: 0.8)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="choose among the likeliest K")
+    parser.add_argument("--top-p", type=float, metavar="P", help="choose among the fewest that make up P")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another text (default: 0)")
+    parser.add_argument("--stop", metavar="TEXT", help="end before this text")
+    add_plugin_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    model = load(options.folder, build_manager(options.plugins, strict=options.strict_plugins))
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
+    print(options.prompt, end="", flush=True)
+    for piece in model.stream(options.prompt, options.tokens, sampling, options.stop):
+        print(piece, end="", flush=True)
+    print()
+    return 0

@@ -1,0 +1,45 @@
+"""Turn a dataset into token files: tokenised once, memory-mapped by every run."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from cllm.assemble import kinds_of
+from cllm.cli.options import add_json, add_plugin_options, print_json
+from cllm.data.prepare import prepare
+from cllm.hooks.manager import build_manager
+
+EXAMPLE = """\
+examples:
+  cllm prepare squad train-v2.0.json --out data/squad
+  cllm prepare text books/ --tokenizer char --out data/books"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("loader", help="how to read it: text, squad, pydoc, or a plugin's")
+    parser.add_argument("source", nargs="*", help="what to read: files, folders, patterns")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder (default: data/LOADER)")
+    parser.add_argument("--tokenizer", default="byte", help="byte, char, or a plugin's (default: byte)")
+    parser.add_argument("--validation", type=float, default=0.1, help="share kept for validation (default: 0.1)")
+    add_json(parser)
+    add_plugin_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    given = {"source": options.source[0] if len(options.source) == 1 else options.source} if options.source else {}
+    out = options.out or Path("data") / options.loader.replace(".", "-")
+    kinds = kinds_of(plugins)
+    report = prepare(kinds.dataset(options.loader, given), kinds.tokenizer(options.tokenizer), out, options.validation)
+    if options.json:
+        print_json({**asdict(report), "out": str(out)})
+        return 0
+    print(
+        f"{report.n_segments:,} segments, {report.n_context_characters:,} characters of context, "
+        f"{report.n_tokens:,} tokens ({report.tokenizer}, vocabulary {report.vocab_size})"
+    )
+    print(f"{report.n_documents:,} documents: {report.n_train_tokens:,} tokens to train on, "
+          f"{report.n_validation_tokens:,} to validate, in {out}")
+    return 0

@@ -1,0 +1,136 @@
+"""Train a model, from a config, from a text file, or as a demonstration that needs neither."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from cllm.cli.options import add_plugin_options, print_json
+from cllm.config import Config, load_config, to_toml
+from cllm.engine import Interrupted
+from cllm.errors import UsageError
+from cllm.hooks.manager import build_manager
+
+EXAMPLE = """\
+examples:
+  cllm train --demo
+  cllm train --data book.txt --preset tiny
+  cllm train configs/squad.toml --threads 8 --set train.steps=2000
+  cllm train --resume runs/squad-1"""
+
+# About a minute on two cores; pydoc_data.topics is real English that every CPython ships.
+DEMO: dict[str, Any] = {
+    "name": "demo",
+    "model": {"preset": "tiny", "block_size": 128},
+    "data": {"loader": "pydoc", "tokenizer": "byte"},
+    "train": {"steps": 800, "batch_size": 16, "eval_every": 200, "eval_batches": 10, "log_every": 20},
+    "optimizer": {"name": "adamw", "learning_rate": 2e-3},
+    "schedule": {"name": "cosine", "warmup_steps": 50},
+    "checkpoint": {"every": 400},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("config", nargs="?", type=Path, help="a config file in TOML")
+    what.add_argument("--demo", action="store_true", help="train on text that Python ships, about a minute")
+    what.add_argument("--data", metavar="PATH", help="text to train on: a file, a folder or a pattern; or prepared data")
+    what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to use; changes no bit")
+    parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                        help="set one value of the config")
+    parser.add_argument("--dry-run", action="store_true", help="print config, sizes and memory, and stop")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    add_plugin_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    config = config_of(options)
+    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    if options.dry_run:
+        return _dry_run(config, plugins, options.json)
+    from cllm.trainer import Trainer
+
+    with Trainer(config, options.out, resume=options.resume, init_from=options.init_from, plugins=plugins) as trainer:
+        for warning in trainer.warnings:
+            print(f"cllm: warning: {warning}", file=sys.stderr)
+        folder = trainer.folder.path
+        if trainer.state.step >= trainer.n_steps:
+            print(f"{folder} is finished: {trainer.n_steps} steps. To go on: --set train.steps=N")
+            return 0
+        try:
+            for _ in trainer:
+                pass
+        except (KeyboardInterrupt, Interrupted):
+            print(f"\nstopped after step {trainer.state.step}; go on with: cllm train --resume {folder}", file=sys.stderr)
+            return 130
+    _show_sample(folder)
+    return 0
+
+
+def config_of(options: argparse.Namespace) -> Config:
+    """The config that the words on the command line stand for."""
+    base: dict[str, Any] = {}
+    path = options.config
+    if options.demo:
+        base = DEMO
+    elif options.data is not None:
+        base = {"name": _name_of(options.data), "model": {"preset": "tiny"}, "data": {"path": options.data}}
+    elif options.resume is not None:
+        path = options.resume / "config.toml"
+        if options.out or options.init_from:
+            raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
+    overrides = list(options.overrides)
+    if options.preset:
+        overrides.insert(0, f"model.preset={options.preset}")
+    if options.threads is not None:
+        overrides.append(f"train.threads={options.threads}")
+    return load_config(path, overrides, base)
+
+
+def _name_of(data: str) -> str:
+    stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(data).stem).strip("-")
+    return stem or "run"
+
+
+def _show_sample(folder: Path) -> None:
+    from cllm.generate import load
+
+    text = load(folder).generate("\n", 200, seed=1)
+    print(f"\nWhat the model writes:\n{text}\n")
+    print(f"Run folder: {folder}")
+    print(f'Next: cllm generate {folder} "The "    cllm eval {folder}    cllm digest {folder}')
+
+
+def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
+    from tempfile import TemporaryDirectory
+
+    from cllm.assemble import assemble
+
+    with TemporaryDirectory() as cache:
+        parts = assemble(config, plugins, Path(cache))
+        facts = {
+            "parameters": parts.program.n_parameters,
+            "shards": parts.engine.n_shards,
+            "threads": parts.n_threads,
+            "tokens_per_step": config.train.batch_size * config.model.block_size,
+            "flops_per_token": parts.program.flops_per_token(config.model.block_size),
+            "memory_bytes": parts.memory_estimate(),
+        }
+        resolved = to_toml(parts.config)
+    if as_json:
+        print_json({**facts, "config": resolved})
+        return 0
+    print(resolved)
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            total = sum(value.values())
+            print(f"memory: {total / 1e6:,.1f} MB (" + ", ".join(f"{k} {v / 1e6:,.1f}" for k, v in value.items()) + ")")
+        else:
+            print(f"{name.replace('_', ' ')}: {value:,.0f}")
+    return 0

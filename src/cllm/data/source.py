@@ -1,0 +1,169 @@
+"""Opens what `[data]` names: prepared tokens as they are; text is tokenised first, once, into a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cllm.atomic import disk_errors
+from cllm.config import DataConfig, MixturePart
+from cllm.data.batches import Source
+from cllm.data.mixture import Mixture
+from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE, prepare, source_digest
+from cllm.data.split import cut
+from cllm.data.tokenfile import TokenFile
+from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
+from cllm.data.tokenizers import load_tokenizer
+from cllm.digest import file_digest
+from cllm.errors import DataError
+from cllm.hooks.specs import Dataset, Tokenizer
+
+CACHE_VERSION = 1  # part of the name of what is cached: another one, where the same text gives other tokens
+
+_NANOGPT = ("train.bin", "val.bin")
+_TOKEN_FILES = (".tokens", ".bin")
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What `open_data` asks of the plugins; both raise PluginError for a name that is not there."""
+
+    dataset: Callable[[str, Mapping[str, Any]], Dataset]  # loader, its options -> the dataset
+    tokenizer: Callable[[str], type[Tokenizer]]  # name -> the class
+
+
+@dataclass(frozen=True, eq=False)
+class OpenData:
+    """Tokens to train on, tokens to validate on (None: there are none), and their tokenizer (None:
+    unknown).
+    """
+
+    train: Source
+    validation: Source | None
+    tokenizer: Tokenizer | None
+
+
+def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None = None) -> OpenData:
+    """Open `[data]`; text is prepared into a folder of `cache` named by the digest of text and options.
+
+    path may be: a folder of `prepare`; a .tokens file or nanoGPT's .bin, whose last part by position is
+    for validation; a folder with nanoGPT's train.bin and val.bin (its meta.pkl is never read: unpickling
+    runs code); anything else is text for the `text` loader. `vocab_size` is that of nanoGPT's files,
+    which do not say it.
+
+    Raises DataError, TokenizerError and PluginError.
+    """
+    if config.mixture:
+        return _mixed(
+            config.mixture, [_open_path(part.path, config, kinds, cache, vocab_size) for part in config.mixture]
+        )
+    if config.loader:
+        options = dict(config.options) if config.source is None else {**config.options, "source": config.source}
+        return _open_text(config.loader, options, config, kinds, cache)
+    return _open_path(config.path or "", config, kinds, cache, vocab_size)
+
+
+def _open_path(name: str, config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None) -> OpenData:
+    path = Path(name).expanduser()
+    if (path / TRAIN_FILE).is_file():
+        return _open_prepared(path, kinds)
+    if all((path / file).is_file() for file in _NANOGPT):
+        return _open_nanogpt(path, vocab_size)
+    if path.suffix in _TOKEN_FILES:
+        return _open_token_file(TokenFile.open(path, vocab_size), config.validation, kinds)
+    return _open_text("text", {"source": name}, config, kinds, cache)
+
+
+def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
+    train = TokenFile.open(folder / TRAIN_FILE)
+    validation = folder / VALIDATION_FILE
+    held_out = TokenFile.open(validation) if validation.exists() else None
+    if held_out and (held_out.tokenizer_digest, held_out.source_digest) != (
+        train.tokenizer_digest,
+        train.source_digest,
+    ):
+        raise _refuse(f"{validation} was not prepared with {TRAIN_FILE}", "files of one preparation")
+    return OpenData(train, held_out, _tokenizer_beside(train, kinds))
+
+
+def _open_nanogpt(folder: Path, vocab_size: int | None) -> OpenData:
+    files = [TokenFile.open(folder / name, vocab_size) for name in _NANOGPT]
+    # Each file's largest id only bounds the vocabulary from below: both parts have the larger one.
+    size = max(file.vocab_size for file in files)
+    train, validation = (TokenFile.open(folder / name, size) for name in _NANOGPT)
+    return OpenData(train, validation, None)
+
+
+def _open_token_file(file: TokenFile, validation: float, kinds: Kinds) -> OpenData:
+    tokenizer = _tokenizer_beside(file, kinds)
+    end = cut(file.n_tokens, validation)
+    if end == file.n_tokens:
+        return OpenData(file, None, tokenizer)
+    return OpenData(file.section(0, end), file.section(end, file.n_tokens), tokenizer)
+
+
+def _tokenizer_beside(file: TokenFile, kinds: Kinds) -> Tokenizer | None:
+    """The tokenizer.json beside a token file, which must be the one that it was made with."""
+    path = file.path.with_name(TOKENIZER_FILE)
+    if not file.tokenizer_digest:
+        return None
+    tokenizer = load_tokenizer(path, kinds.tokenizer)
+    if tokenizer.digest() != file.tokenizer_digest:
+        raise _refuse(f"{path} is not the tokenizer of {file.path.name}", "the one that made the tokens")
+    return tokenizer
+
+
+def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path) -> OpenData:
+    dataset = kinds.dataset(loader, options)
+    key = {
+        "version": CACHE_VERSION,
+        "loader": loader,
+        "options": {name: value for name, value in options.items() if name != "source"},
+        "text": _text_digest(dataset),
+        "tokenizer": config.tokenizer,
+        "validation": config.validation,
+    }
+    digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
+    folder = cache / digest
+    if not folder.exists():
+        _prepare_once(dataset, kinds.tokenizer(config.tokenizer), folder, config.validation)
+    return _open_prepared(folder, kinds)
+
+
+def _prepare_once(dataset: Dataset, tokenizer: type[Tokenizer], folder: Path, validation: float) -> None:
+    try:
+        prepare(dataset, tokenizer, folder, validation)
+    except DataError:
+        if not (folder / TRAIN_FILE).exists():  # else another process was faster, with the same tokens
+            raise
+
+
+def _text_digest(dataset: Dataset) -> str:
+    """A digest that changes with the text: of the dataset's files, where it names them, else of all
+    documents.
+    """
+    files: Callable[[], list[Path]] | None = getattr(dataset, "files", None)
+    if files is None:
+        return source_digest(dataset)
+    digest = hashlib.blake2b(digest_size=32)
+    for file in files():
+        with disk_errors(DataError, "data", file):
+            digest.update(bytes.fromhex(file_digest(file)))
+    return digest.hexdigest()
+
+
+def _mixed(parts: list[MixturePart], opened: list[OpenData]) -> OpenData:
+    held_out = [data.validation for data in opened if data.validation]
+    train = Mixture.of([file for data in opened for file in data.train.parts], [part.weight for part in parts])
+    validation = (
+        Mixture.of([file for source in held_out for file in source.parts], [1.0] * len(held_out)) if held_out else None
+    )
+    return OpenData(train, validation, opened[0].tokenizer)
+
+
+def _refuse(came: str, expected: str) -> DataError:
+    return DataError(who="data", came=came, expected=expected, todo="run `cllm prepare` again")

@@ -1,0 +1,63 @@
+"""Feeds tokens to a model one after the other and keeps what it knows of them: cached decoding.
+
+The buffers of a decoding Program belong to one sequence and are kept between calls, so that the keys and values
+of earlier tokens are still there: the cache. Every element is the same chain as in the full forward, hence the
+same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.engine import check_memory
+from cllm.lowering import WORKER, lower
+from cllm.program import Program
+
+
+class Decoder:
+    """Logits of the next token for one growing sequence, of which the model sees the last block_size tokens."""
+
+    def __init__(self, program: Program, parameters: NDArray[np.float32]) -> None:
+        self.block_size, self.vocab_size = program.block_size, program.vocab_size
+        self._parameters = parameters
+        lowered = lower(program, program.block_size, program.block_size)
+        check_memory({"decoding": 4 * (lowered.plan.size + lowered.scratch_size + lowered.packed_size)}, "decoding")
+        self._arena = np.zeros(lowered.plan.size, dtype=np.float32)
+        self._scratch = np.zeros(lowered.scratch_size, dtype=np.float32)
+        self._packed = np.zeros(max(1, lowered.packed_size), dtype=np.float32)
+        self._tokens = np.zeros(program.block_size, dtype=np.int32)
+        self._sequence = np.array([0, 1], dtype=np.int64)
+        self._workers = np.zeros(1, dtype=WORKER)
+        self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
+        self._workers["last_shard"] = 1
+        self._lowered = lowered
+        offset = lowered.plan.values["logits"]
+        self.logits = self._arena[offset : offset + program.vocab_size]  # (V,) after the last token fed
+        self._n = 0
+        self._executor = kernels.executor.Executor(
+            lowered.ops.ctypes.data, len(lowered.ops), lowered.packings.ctypes.data, len(lowered.packings),
+            self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
+        )
+        self._executor.pack(kernels.address(parameters))
+
+    def feed(self, tokens: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Append tokens; returns the logits (V,) of what comes next, valid until the next call.
+
+        Where the block is full the oldest tokens are forgotten. Positions are learned, so all that remain are
+        computed anew at their new places.
+        """
+        known = self._tokens[: self._n]
+        extended = np.concatenate([known, np.asarray(tokens, dtype=np.int32)])
+        kept = extended[-self.block_size :]
+        first = self._n if len(kept) == len(extended) else 0
+        self._tokens[: len(kept)] = kept
+        self._n = len(kept)
+        self._executor.set_batch(
+            self._tokens.ctypes.data, 0, 0, 0, self._sequence.ctypes.data, 0, 0, self._n, first, 0, 0
+        )
+        self._executor.run(False)
+        return self.logits

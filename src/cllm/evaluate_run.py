@@ -1,0 +1,38 @@
+"""Measures the newest checkpoint of a run on its whole validation part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cllm.assemble import kinds_of
+from cllm.config import load_config
+from cllm.data.batches import evaluation_batches
+from cllm.data.source import open_data
+from cllm.engine import Engine
+from cllm.errors import DataError
+from cllm.evaluate import Evaluation, evaluate
+from cllm.generate import load
+from cllm.hooks.plugins import Plugins
+from cllm.machine import default_threads
+from cllm.runfolder import RunFolder
+
+
+def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> Evaluation:
+    """Loss, perplexity and bits per byte of the run in `path`. Raises DataError where nothing is held out."""
+    model = load(path, plugins)
+    folder = RunFolder.open(path)
+    config = load_config(folder.config_path)
+    with TemporaryDirectory() as temporary:
+        cache = folder.path / "data"
+        data = open_data(
+            config.data, kinds_of(plugins), cache if cache.exists() else Path(temporary), config.model.vocab_size
+        )
+        if data.validation is None:
+            raise DataError("eval", "data without a validation part", "one", "set [data] validation above 0")
+        program = plugins.factory("model", config.model.family)(config.model, "evaluate")
+        engine = Engine(program, config.train.batch_size, n_threads or default_threads())
+        batches = evaluation_batches(data.validation, config.model.block_size, config.train.batch_size)
+        return evaluate(
+            engine, model.parameters, batches, lambda ids: len(model.tokenizer.decode(ids).encode("utf-8", "replace"))
+        )

@@ -1,0 +1,83 @@
+"""Text from a trained model: `cllm.load(run).generate("Once")`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import checkpoint
+from cllm.assemble import kinds_of
+from cllm.config import Config, load_config
+from cllm.data.tokenizers import load_tokenizer, stream_decoder
+from cllm.decoder import Decoder
+from cllm.errors import CheckpointError
+from cllm.hooks.manager import build_manager
+from cllm.hooks.plugins import Plugins
+from cllm.hooks.specs import Tokenizer
+from cllm.program import Program
+from cllm.runfolder import RunFolder
+from cllm.sampling import Sampling, choose
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it was saved: its config, its parameters (P,) float32, its tokenizer."""
+
+    config: Config
+    parameters: NDArray[np.float32]
+    tokenizer: Tokenizer
+    decoding: Program
+    step: int
+
+    def generate(
+        self, prompt: str = "\n", max_new_tokens: int = 200, seed: int = 0, *, temperature: float = 0.8,
+        top_k: int | None = None, top_p: float | None = None, stop: str | None = None,
+    ) -> str:
+        """The text that follows `prompt`, which is not part of it."""
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        return "".join(self.stream(prompt, max_new_tokens, sampling, stop))
+
+    def stream(
+        self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None
+    ) -> Iterator[str]:
+        """Pieces of text as they are chosen, up to `stop`, which is left out."""
+        decoder, written = Decoder(self.decoding, self.parameters), stream_decoder(self.tokenizer)
+        logits = decoder.feed(self.tokenizer.encode(prompt or "\n"))
+        held = ""
+        for position in range(max_new_tokens):
+            token = choose(logits, sampling, position)
+            held += written.push([token])
+            if stop and stop in held:
+                yield held[: held.index(stop)]
+                return
+            # What may be the beginning of the stop text is held back until the next token tells.
+            n_held = _beginning(held, stop) if stop else 0
+            yield held[: len(held) - n_held]
+            held = held[len(held) - n_held :]
+            logits = decoder.feed([token])
+        yield held + written.finish()
+
+
+def _beginning(text: str, stop: str) -> int:
+    """Length of the longest end of `text` with which `stop` begins."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def load(run: str | Path, plugins: Plugins | None = None) -> Model:
+    """The model in a run folder's newest checkpoint that verifies. Raises CheckpointError where there is none."""
+    plugins = plugins or build_manager()
+    folder = RunFolder.open(Path(run))
+    config = load_config(folder.config_path)
+    saved = checkpoint.load_newest(folder.checkpoints)
+    if saved is None:
+        raise CheckpointError("load", f"no checkpoint in {run}", "at least one", "let the run reach its first")
+    program = plugins.factory("model", config.model.family)(config.model, "decode")
+    parameters = np.empty(program.n_parameters, dtype=np.float32)
+    for name, view in program.views(parameters):
+        view[...] = saved.snapshot.parameters[name]
+    tokenizer = load_tokenizer(saved.path / "tokenizer.json", kinds_of(plugins).tokenizer)
+    return Model(config, parameters, tokenizer, program, saved.snapshot.step)

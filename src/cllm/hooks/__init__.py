@@ -1,0 +1,70 @@
+"""Plugins: everything that one is written with.
+
+Reading order: hookspecs (what a plugin can implement, with an example), specs (what it hands over),
+protocols (what the objects made from specs must do), verdicts (what a check answers), reports (what plugins
+are told); and on cllm's own side manager (gathers the plugins), found (where they come from), making (spec
+and options to object), calling (checks and sinks that may fail).
+"""
+
+from __future__ import annotations
+
+from cllm.hooks.hookspecs import hookimpl
+from cllm.hooks.protocols import (
+    Dataset,
+    Document,
+    FoldReducer,
+    GatherReducer,
+    Optimizer,
+    Reducer,
+    Schedule,
+    Sink,
+    StabilityCheck,
+    Tokenizer,
+)
+from cllm.hooks.reports import GradientView, RunInfo, StepReport
+from cllm.hooks.specs import (
+    CheckSpec,
+    DatasetSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ReducerSpec,
+    ScheduleSpec,
+    SinkSpec,
+    Spec,
+    TokenizerSpec,
+)
+from cllm.hooks.verdicts import Abort, Clip, Decision, LowerLR, Ok, SkipStep, Verdict, decide
+
+__all__ = [
+    "Abort",
+    "CheckSpec",
+    "Clip",
+    "Dataset",
+    "DatasetSpec",
+    "Decision",
+    "Document",
+    "FoldReducer",
+    "GatherReducer",
+    "GradientView",
+    "LowerLR",
+    "ModelSpec",
+    "Ok",
+    "Optimizer",
+    "OptimizerSpec",
+    "Reducer",
+    "ReducerSpec",
+    "RunInfo",
+    "Schedule",
+    "ScheduleSpec",
+    "Sink",
+    "SinkSpec",
+    "SkipStep",
+    "Spec",
+    "StabilityCheck",
+    "StepReport",
+    "Tokenizer",
+    "TokenizerSpec",
+    "Verdict",
+    "decide",
+    "hookimpl",
+]

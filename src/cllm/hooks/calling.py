@@ -1,0 +1,102 @@
+"""Calls into plugins, any of which may fail: a check's failure is Abort, a sink's or listener's is its own end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pluggy
+
+from cllm import env
+from cllm.hooks.making import problem
+from cllm.hooks.protocols import Sink, StabilityCheck
+from cllm.hooks.reports import GradientView, StepReport
+from cllm.hooks.verdicts import Abort, Decision, Verdict, decide
+
+
+def judge(checks: Mapping[str, StabilityCheck], view: GradientView) -> Decision:
+    """Ask every check, by label, and return the decision. Every check sees every step, whatever others answer."""
+    return decide((label, _verdict(check, view)) for label, check in checks.items())
+
+
+def _verdict(check: StabilityCheck, view: GradientView) -> Verdict:
+    try:
+        return check.after_reduction(view)
+    except Exception as error:
+        return Abort(f"the check failed: {problem(error)}")
+
+
+class Sinks:
+    """The sinks of a run by label. One that raises is closed and left out, with a warning; the run goes on."""
+
+    def __init__(self, sinks: Mapping[str, Sink]) -> None:
+        self._sinks = dict(sinks)
+
+    def emit(self, report: StepReport) -> None:
+        """Hand the report to every sink."""
+        for label, sink in list(self._sinks.items()):
+            if not _succeeds(lambda: sink.emit(report), f"sink {label}"):  # noqa: B023 - called at once
+                del self._sinks[label]
+                _succeeds(sink.close, f"sink {label}")
+
+    def close(self) -> None:
+        """Close every sink; closing again does nothing."""
+        while self._sinks:
+            label, sink = self._sinks.popitem()
+            _succeeds(sink.close, f"sink {label}")
+
+
+class Events:
+    """The event hooks of all plugins. One that raises hears no more events; the run goes on."""
+
+    def __init__(self, plugins: pluggy.PluginManager) -> None:
+        self._plugins = plugins
+        self._silent: set[str] = set()
+
+    def fire(self, event: str, **values: Any) -> None:
+        """Call the hook `event` of every plugin with those of `values` that it takes."""
+        for plugin, call in implementations(self._plugins, event, values):
+            if plugin not in self._silent and not _succeeds(call, f"{event} of plugin {plugin}"):
+                self._silent.add(plugin)
+
+
+def implementations(
+    plugins: pluggy.PluginManager, hook: str, values: Mapping[str, Any]
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield (name of the plugin, its implementation of `hook` bound to `values`), one call each.
+
+    pluggy's own call of all at once stops at the first that raises; here each is on its own.
+    CLLM_TRACE_PLUGINS=1 prints each call.
+    """
+    for implementation in reversed(getattr(plugins.hook, hook).get_hookimpls()):
+        arguments = [values[name] for name in implementation.argnames]
+        call = _bound(implementation.function, arguments)
+        name = implementation.plugin_name
+        yield name, _traced(call, f"{hook} of plugin {name}") if env.trace_plugins() else call
+
+
+def warn(message: str) -> None:
+    """Print a warning to standard error, so that nothing that reads standard output meets it."""
+    print(f"cllm: warning: {message}", file=sys.stderr)
+
+
+def _succeeds(call: Callable[[], object], who: str) -> bool:
+    try:
+        call()
+    except Exception as error:
+        warn(f"{who} failed and is left out from here on: {problem(error)}")
+        return False
+    return True
+
+
+def _bound(function: Callable[..., Any], arguments: list[Any]) -> Callable[[], Any]:
+    return lambda: function(*arguments)
+
+
+def _traced(call: Callable[[], Any], what: str) -> Callable[[], Any]:
+    def traced() -> Any:
+        print(f"cllm: trace: {what}", file=sys.stderr)
+        return call()
+
+    return traced

@@ -1,0 +1,87 @@
+"""Where plugins come from: cllm itself, installed packages, `-p`. Nothing is imported before `load`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from importlib import metadata
+from pathlib import Path
+
+from cllm.errors import UsageError
+from cllm.hooks.hookspecs import PROJECT
+
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin that is there, whether it works or not."""
+
+    name: str
+    distribution: str  # the package that brings it, or the path of its file
+    version: str  # of the distribution; of a file, the start of its digest
+    location: str
+    load: Callable[[], object]
+    demanded: bool = False  # named with -p: then an error in it is an error of the command
+
+
+def builtin() -> Found:
+    """The plugin with cllm's own parts."""
+    module = "cllm.builtin"
+    return Found(BUILTIN, PROJECT, _own_version(), module, partial(importlib.import_module, module), demanded=True)
+
+
+def installed() -> Iterator[Found]:
+    """The plugins in the entry-point group "cllm", by name: the order of sys.path decides nothing."""
+    entries = metadata.entry_points(group=PROJECT)
+    for entry in sorted(entries, key=lambda entry: (entry.name, entry.value)):
+        distribution = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+        yield Found(entry.name, *distribution, entry.value, entry.load)
+
+
+def named(argument: str) -> Found:
+    """The plugin of `-p argument`: a Python file if it ends in .py, else a module. Raises UsageError."""
+    if argument.endswith(".py"):
+        return _from_file(Path(argument))
+    if not all(part.isidentifier() for part in argument.split(".")):
+        raise UsageError("-p", repr(argument), "a file.py, a module, or no:NAME", "correct it")
+    load = partial(importlib.import_module, argument)
+    return Found(argument, f"module {argument}", "unknown", argument, load, demanded=True)
+
+
+def _from_file(path: Path) -> Found:
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        came = f"{path}: {error.strerror or error}"
+        raise UsageError("-p", came, "a Python file that can be read", "check the path") from None
+    version = blake2b(source, digest_size=8).hexdigest()
+    return Found(path.stem, str(path), version, str(path.resolve()), partial(_run_file, path), demanded=True)
+
+
+def _run_file(path: Path) -> object:
+    name = f"cllm_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    # Structs and dataclasses look up the names in their annotations in sys.modules.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version(PROJECT)
+    except metadata.PackageNotFoundError:
+        return "source tree"

@@ -1,0 +1,111 @@
+"""From a spec and the options in a config to the object: references imported, options checked, the factory called."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cllm.config import to_struct
+from cllm.config.convert import expected, unknown_key
+from cllm.errors import CllmError, ConfigError, PluginError
+from cllm.hooks.specs import Spec
+
+# What an object of each kind must have; the protocols say what for.
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "dataset": ("documents",),
+    "check": ("after_reduction",),
+    "optimizer": ("learning_rate", "init", "step", "state_dict", "load_state_dict"),
+    "schedule": ("__call__",),
+    "sink": ("emit", "close"),
+    "reducer": ("kind",),
+    "fold": ("merge", "finish"),
+    "gather": ("combine",),
+}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A spec and the plugin that brought it."""
+
+    spec: Spec
+    plugin: str
+    distribution: str
+
+    def options(self, given: Mapping[str, Any], where: str, offers: Mapping[str, Any]) -> msgspec.Struct | None:
+        """Return the options as the spec's config, None if it has none. Raises ConfigError that begins with `where`.
+
+        `offers` are values of the host: a field of that name that is not given takes one.
+        """
+        if self.spec.config is None:
+            for key in given:
+                raise unknown_key(where, key, ())
+            return None
+        kind: type[msgspec.Struct] = self._resolved(self.spec.config)
+        taken = dict(given)
+        for field in msgspec.structs.fields(kind):
+            offer = offers.get(field.encode_name)
+            if offer is not None:
+                taken.setdefault(field.encode_name, offer)
+            elif field.encode_name in offers and field.required and field.encode_name not in given:
+                came = f"{self.spec.kind} {self.spec.name} without {field.encode_name}"
+                raise ConfigError("config", came, expected(field.type), f"add {field.encode_name}")
+        return to_struct(kind, taken, where)
+
+    def factory(self) -> Callable[..., Any]:
+        """Return the factory, imported if it was a reference. Raises PluginError."""
+        factory: Callable[..., Any] = self._resolved(self.spec.factory)
+        return factory
+
+    def make(self, given: Mapping[str, Any], where: str, offers: Mapping[str, Any]) -> Any:
+        """Return the object. Raises ConfigError for wrong options and PluginError for a plugin that fails."""
+        options = self.options(given, where, offers)
+        factory = self.factory()
+        try:
+            made = factory() if options is None else factory(options)
+        except CllmError:
+            raise
+        except Exception as error:
+            raise self._failed(f"its factory raised {problem(error)}") from error
+        check_shape(self.spec.kind, made, f"{self.spec.kind} {self.spec.name} ({self.distribution})")
+        return made
+
+    def _resolved(self, reference: Any) -> Any:
+        if not isinstance(reference, str):
+            return reference
+        module, _, attribute = reference.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except CllmError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failed(f"{reference} cannot be imported: {problem(error)}") from error
+
+    def _failed(self, came: str) -> PluginError:
+        who = f"{self.spec.kind} {self.spec.name} ({self.distribution})"
+        return PluginError(who, came, "a working plugin", f"mend or update it, or `-p no:{self.plugin}`")
+
+
+def check_shape(kind: str, made: object, who: str) -> None:
+    """Raises PluginError where `made` lacks something that every object of its kind has."""
+    missing = [name for name in METHODS.get(kind, ()) if not hasattr(made, name)]
+    if missing:
+        came = f"a {type(made).__name__} without {' and '.join(missing)}"
+        raise PluginError(who, came, f"{', '.join(METHODS[kind])}", "see the protocols in cllm.hooks")
+    if kind == "reducer":
+        which = getattr(made, "kind", None)
+        if which not in ("fold", "gather"):
+            raise PluginError(who, f"kind = {which!r}", '"fold" or "gather"', "see the protocols in cllm.hooks")
+        check_shape(str(which), made, who)
+
+
+def problem(error: BaseException) -> str:
+    """An exception of a plugin in one line, with the file and line where it was raised."""
+    text = f"{type(error).__name__}: {error}".replace("\n", " ")
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text

@@ -1,0 +1,162 @@
+"""Gathers plugins into a Plugins: finds them, takes in those that work and keeps the broken ones out.
+
+There is no global manager: whoever builds one owns it. What a plugin can do stands in hookspecs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import pluggy
+
+from cllm.errors import PluginError, UsageError, did_you_mean
+from cllm.hooks import found, hookspecs
+from cllm.hooks.calling import Events, implementations
+from cllm.hooks.found import Found
+from cllm.hooks.making import Registered, problem
+from cllm.hooks.plugins import PluginRow, Plugins
+from cllm.hooks.specs import (
+    CheckSpec,
+    DatasetSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ReducerSpec,
+    ScheduleSpec,
+    SinkSpec,
+    Spec,
+    TokenizerSpec,
+)
+
+REGISTRY: Mapping[str, type[Spec]] = {
+    "cllm_register_datasets": DatasetSpec,
+    "cllm_register_tokenizers": TokenizerSpec,
+    "cllm_register_models": ModelSpec,
+    "cllm_register_reducers": ReducerSpec,
+    "cllm_register_stability_checks": CheckSpec,
+    "cllm_register_optimizers": OptimizerSpec,
+    "cllm_register_schedules": ScheduleSpec,
+    "cllm_register_sinks": SinkSpec,
+}
+
+
+def build_manager(plugins: Sequence[str] = (), strict: bool = False) -> Plugins:
+    """Gather cllm's own plugin, those of installed packages and those of `plugins`, the values of `-p`.
+
+    "./file.py" and "package.module" add a plugin, "no:NAME" leaves one out. A plugin that is broken is left
+    out and shown so in `Plugins.list()`; it is a PluginError if `plugins` names it, and any is with
+    `strict`. Raises UsageError for a `-p` that makes no sense and PluginError for two plugins, or two parts
+    of one kind, with one name.
+    """
+    candidates = _candidates(plugins)
+    hooks = pluggy.PluginManager(hookspecs.PROJECT)
+    hooks.add_hookspecs(hookspecs)
+    rows: list[PluginRow] = []
+    registered: dict[tuple[str, str], Registered] = {}
+    for candidate, is_wanted in candidates:
+        if not is_wanted:
+            rows.append(_row(candidate, "left out"))
+            continue
+        try:
+            specs = _take_in(hooks, candidate)
+        except (Exception, SystemExit) as error:
+            if strict or candidate.demanded:
+                raise _broken(candidate, error) from error
+            rows.append(replace(_row(candidate, "broken"), problem=problem(error)))
+            continue
+        if specs is None:
+            continue
+        for spec in specs:
+            one = Registered(spec, candidate.name, candidate.distribution)
+            _refuse_double(registered.setdefault((spec.kind, spec.name), one), one)
+        provides = tuple(f"{spec.kind} {spec.name}" for spec in specs)
+        rows.append(replace(_row(candidate, "active"), provides=provides))
+    return Plugins(rows, registered, Events(hooks))
+
+
+def _candidates(arguments: Sequence[str]) -> list[tuple[Found, bool]]:
+    """Every plugin there is, and whether it is wanted: cllm's own, installed ones by name, then -p in its order."""
+    without = {argument.removeprefix("no:") for argument in arguments if argument.startswith("no:")}
+    asked = dict.fromkeys(argument for argument in arguments if not argument.startswith("no:"))
+    candidates = [found.builtin(), *found.installed()]
+    names = {candidate.name for candidate in candidates}
+    # `-p NAME` of an installed plugin adds nothing, but demands that it works.
+    candidates = [replace(one, demanded=one.demanded or one.name in asked) for one in candidates]
+    candidates += [found.named(argument) for argument in asked if argument not in names]
+    _check_left_out(without, candidates)
+    wanted = [one for one in candidates if one.name not in without]
+    for number, one in enumerate(wanted):
+        for other in wanted[:number]:
+            if one.name == other.name:
+                raise _twins(other, one)
+    return [(one, one.name not in without) for one in candidates]
+
+
+def _check_left_out(without: set[str], candidates: list[Found]) -> None:
+    names = [candidate.name for candidate in candidates]
+    for name in sorted(without):
+        if name == found.BUILTIN:
+            came = f"no:{name}"
+            raise UsageError("-p", came, "a plugin that cllm can do without", "name another in the config instead")
+        if name not in names:
+            raise UsageError("-p", f"no:{name}", f"one of {', '.join(names)}", did_you_mean(name, names))
+
+
+def _take_in(hooks: pluggy.PluginManager, candidate: Found) -> list[Spec] | None:
+    """Load and register a plugin and return its specs; on any error nothing of it stays. None: it was there before."""
+    plugin = candidate.load()
+    if hooks.is_registered(plugin):  # a module that is named with -p and that an installed package has brought
+        return None
+    hooks.register(plugin, candidate.name)
+    try:
+        _check_hooks(hooks, plugin)
+        return list(_specs(hooks, candidate.name))
+    except BaseException:
+        hooks.unregister(plugin)
+        raise
+
+
+def _check_hooks(hooks: pluggy.PluginManager, plugin: object) -> None:
+    hooks.check_pending()  # raises for a function that is marked but of no hook's name
+    callers = hooks.get_hookcallers(plugin) or []
+    if not callers:
+        unmarked = [name for name in dir(plugin) if name.startswith("cllm_") and hasattr(hookspecs, name)]
+        todo = f"mark {', '.join(unmarked)} with @hookimpl" if unmarked else "see cllm.hooks.hookspecs"
+        raise PluginError("plugin", "no hook in it", "functions marked with cllm.hooks.hookimpl", todo)
+    for implementation in (one for caller in callers for one in caller.get_hookimpls() if one.plugin is plugin):
+        if implementation.wrapper or implementation.hookwrapper:
+            came = f"{implementation.function.__name__} is a wrapper"
+            raise PluginError("plugin", came, "a plain function", "leave out wrapper=True: events change nothing")
+
+
+def _specs(hooks: pluggy.PluginManager, name: str) -> Iterator[Spec]:
+    for hook, kind in REGISTRY.items():
+        for plugin, call in implementations(hooks, hook, {}):
+            if plugin == name:
+                for spec in call() or ():
+                    if not isinstance(spec, kind):
+                        raise PluginError(hook, repr(spec), f"{kind.__name__}s", "yield those, or use another hook")
+                    yield spec
+
+
+def _row(one: Found, state: Literal["active", "left out", "broken"]) -> PluginRow:
+    return PluginRow(one.name, one.distribution, one.version, one.location, state)
+
+
+def _broken(candidate: Found, error: BaseException) -> PluginError:
+    who = f"plugin {candidate.name} ({candidate.distribution})"
+    return PluginError(who, problem(error), "a plugin that works", f"mend it, or `-p no:{candidate.name}`")
+
+
+def _twins(one: Found, other: Found) -> PluginError:
+    came = f"two of this name, from {one.distribution} and from {other.distribution}"
+    return PluginError(f"plugin {one.name}", came, "one", "uninstall or rename one of them")
+
+
+def _refuse_double(first: Registered, second: Registered) -> None:
+    if first is second:
+        return
+    what = f"{first.spec.kind} {first.spec.name}"
+    came = f"two of this name, from {first.distribution} and from {second.distribution}"
+    raise PluginError(what, came, "one", f"rename one, or leave its plugin out: -p no:{second.plugin}")

@@ -1,0 +1,170 @@
+"""The plugins of a process: what they provide, and the parts of a run made by the names in a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from cllm.config import Config, Part
+from cllm.config.convert import choices, shown
+from cllm.errors import ConfigError, did_you_mean
+from cllm.hooks.calling import Events, Sinks
+from cllm.hooks.making import Registered
+from cllm.hooks.protocols import StabilityCheck
+
+# Names that begin so come from a package of this name, which may not be installed.
+KNOWN_PACKAGES: Mapping[str, str] = {"robust.": "cllm-robust"}
+
+# Kind -> the key that names a part, and the table with its options. {} takes the part's label.
+PLACES: Mapping[str, tuple[str, str]] = {
+    "dataset": ("[data] loader", "[data.options]"),
+    "tokenizer": ("[data] tokenizer", "[data]"),
+    "model": ("[model] family", "[model]"),
+    "reducer": ("[reducer] name", "[reducer]"),
+    "check": ("[checks.{}] name", "[checks.{}]"),
+    "optimizer": ("[optimizer] name", "[optimizer]"),
+    "schedule": ("[schedule] name", "[schedule]"),
+    "sink": ("[sinks.{}] name", "[sinks.{}]"),
+}
+
+Record = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class PluginRow:
+    """A plugin as `cllm plugins list` shows it."""
+
+    name: str
+    distribution: str
+    version: str
+    location: str
+    state: Literal["active", "left out", "broken"]
+    provides: tuple[str, ...] = ()  # such as "reducer tree"
+    problem: str | None = None
+
+
+class Plugins:
+    """All plugins that were found. Made by `build_manager`."""
+
+    def __init__(
+        self, rows: Iterable[PluginRow], registered: Mapping[tuple[str, str], Registered], events: Events
+    ) -> None:
+        self._rows = tuple(rows)
+        self._registered = dict(registered)  # (kind, name) -> spec
+        self._events = events
+
+    def list(self) -> tuple[PluginRow, ...]:
+        """Return a row for each plugin, whether it works or not: cllm's own first, then by name."""
+        return self._rows
+
+    def record(self) -> Record:
+        """Return name, distribution and version of the active plugins, as a checkpoint keeps them."""
+        return [
+            {"name": row.name, "distribution": row.distribution, "version": row.version}
+            for row in self._rows
+            if row.state == "active"
+        ]
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of a kind ("reducer") that a config can use, sorted."""
+        return tuple(sorted(name for one, name in self._registered if one == kind))
+
+    def find(self, kind: str, name: str, label: str = "") -> Registered:
+        """Return what is registered by that name. Raises ConfigError, with advice, where nothing is."""
+        registered = self._registered.get((kind, name))
+        if registered is None:
+            raise self._unknown(kind, name, label)
+        return registered
+
+    def factory(self, kind: str, name: str) -> Callable[..., Any]:
+        """Return a factory without calling it: a model's builder, a tokenizer's class."""
+        return self.find(kind, name).factory()
+
+    def make(self, kind: str, part: Part, *, label: str = "", **offers: Any) -> Any:
+        """Return the object that `part` names, made with its options.
+
+        `offers` are values of the host: a config field of that name that `part` leaves out takes one.
+        `label` is the part's in [checks] or [sinks]. Raises ConfigError for names and options, PluginError
+        for a plugin that fails.
+        """
+        return self.find(kind, part.name, label).make(part.options, _place(kind, part, label)[1], offers)
+
+    def make_checks(self, parts: Mapping[str, Part]) -> dict[str, StabilityCheck]:
+        """Return the checks by label, `finite` before all: no config is without it."""
+        labelled = {"finite": Part("finite"), **parts}
+        return {label: self.make("check", part, label=label) for label, part in labelled.items()}
+
+    def make_sinks(self, parts: Mapping[str, Part], folder: Path, every: int) -> Sinks:
+        """Return the sinks of a run whose folder is `folder` and whose log_every is `every`."""
+        offers = {"folder": str(folder), "every": every}
+        return Sinks({label: self.make("sink", part, label=label, **offers) for label, part in parts.items()})
+
+    def complete(self, config: Config, n_steps: int | None = None) -> Config:
+        """Return `config` with every option of its parts written out, defaults included; completing again is no change.
+
+        So a config.toml says all that decides bits, whatever defaults a later version has. `n_steps`, where
+        it is known already, fills a schedule's decay_steps. Raises ConfigError for any name or option that
+        is wrong.
+        """
+        self.find("model", config.model.family)
+        for label, part in config.sinks.items():
+            self._options("sink", part, label, folder="", every=config.train.log_every)
+        return msgspec.structs.replace(
+            config,
+            data=self._complete_data(config),
+            optimizer=self._completed("optimizer", config.optimizer),
+            schedule=self._completed("schedule", config.schedule, decay_steps=n_steps),
+            reducer=self._completed("reducer", config.reducer),
+            checks={label: self._completed("check", part, label) for label, part in config.checks.items()},
+        )
+
+    def fire(self, event: str, **values: Any) -> None:
+        """Call an event hook of all plugins; one that raises is warned about and hears no more."""
+        self._events.fire(event, **values)
+
+    def _complete_data(self, config: Config) -> Any:
+        data = config.data
+        self.find("tokenizer", data.tokenizer)
+        if data.loader is None:
+            return data
+        completed = self._completed("dataset", Part(data.loader, data.options), source=data.source)
+        options = {key: value for key, value in completed.options.items() if key != "source"}
+        return msgspec.structs.replace(data, options=options)
+
+    def _completed(self, kind: str, part: Part, label: str = "", **offers: Any) -> Part:
+        options = self._options(kind, part, label, **offers)
+        values = {} if options is None else msgspec.to_builtins(options)
+        return Part(part.name, {key: _as_toml(value) for key, value in values.items() if value is not None})
+
+    def _options(self, kind: str, part: Part, label: str, **offers: Any) -> msgspec.Struct | None:
+        registered = self.find(kind, part.name, label)
+        return registered.options(part.options, _place(kind, part, label)[1], offers)
+
+    def _unknown(self, kind: str, name: str, label: str) -> ConfigError:
+        came = f"{_place(kind, Part(name), label)[0]} = {shown(name)}"
+        broken = [f"{row.name} ({row.distribution}: {row.problem})" for row in self._rows if row.state == "broken"]
+        if broken:
+            came += f", while broken plugins were left out: {'; '.join(broken)}"
+        names = self.names(kind)
+        return ConfigError("config", came, choices(names), _advice(name, names))
+
+
+def _advice(name: str, names: Iterable[str]) -> str:
+    for prefix, package in KNOWN_PACKAGES.items():
+        if name.startswith(prefix):
+            return f"the package {package} provides it: pip install {package}"
+    return did_you_mean(name, names)
+
+
+def _place(kind: str, part: Part, label: str) -> tuple[str, str]:
+    key, table = PLACES[kind]
+    return key.format(label or part.name), table.format(label or part.name)
+
+
+def _as_toml(value: Any) -> Any:
+    # As a TOML file would give it back, so that a completed config equals the one read from config.toml.
+    return [_as_toml(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,54 @@
+"""Chooses the next token from logits: a function of the logits, the seed and the position alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.errors import UsageError
+from cllm.philox import STREAM_SAMPLE, key_of, philox4x32
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature 0 takes the likeliest; top_k and top_p keep the likeliest k, or the fewest that make up p."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise UsageError("sampling", f"temperature {self.temperature}", "0 or more", "try 0.8")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError("sampling", f"top-k {self.top_k}", "1 or more", "leave it out to keep all tokens")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise UsageError("sampling", f"top-p {self.top_p}", "above 0 and at most 1", "leave it out to keep all")
+        if not 0 <= self.seed < 2**64:
+            raise UsageError("sampling", f"seed {self.seed}", "0 or more and below 2^64", "choose another")
+
+
+def choose(logits: NDArray[np.float32], sampling: Sampling, position: int) -> int:
+    """The id of the next token; `position` counts the tokens generated before it."""
+    if sampling.temperature == 0.0:
+        return int(np.argmax(logits))
+    scaled = (logits - logits.max()) / np.float32(sampling.temperature)
+    weights = kernels.map_float32("exp", scaled).astype(np.float64)
+    order = np.argsort(-weights, kind="stable")[: sampling.top_k]
+    # An accumulated sum has one order by definition, unlike NumPy's sum.
+    running = np.add.accumulate(weights[order])
+    if sampling.top_p is not None:
+        n_kept = int(np.searchsorted(running, sampling.top_p * running[-1])) + 1
+        order, running = order[:n_kept], running[:n_kept]
+    place = int(np.searchsorted(running, _uniform(sampling.seed, position) * running[-1], side="right"))
+    return int(order[min(place, len(order) - 1)])
+
+
+def _uniform(seed: int, position: int) -> float:
+    """In [0, 1), from 53 bits."""
+    low, high, _, _ = philox4x32((position, 0, 0, 0), key_of(seed, STREAM_SAMPLE))
+    return float((high << 32 | low) >> 11) / 9007199254740992.0

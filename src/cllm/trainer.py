@@ -1,0 +1,220 @@
+"""The training loop. It knows no plugin and no kernel by name: it asks, decides, updates and reports.
+
+    for report in Trainer(config, out="runs/mine"):
+        print(report.step, report.loss)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+
+from cllm import checkpoint
+from cllm.assemble import Assembly, assemble
+from cllm.checkpoint import Checkpoint
+from cllm.config import Config, to_mapping, to_toml
+from cllm.data.batches import evaluation_batches
+from cllm.engine import Gradient, Interrupted
+from cllm.errors import InstabilityAbort
+from cllm.evaluate import Evaluation, evaluate
+from cllm.facts import facts_of
+from cllm.hooks.calling import judge
+from cllm.hooks.manager import build_manager
+from cllm.hooks.plugins import Plugins
+from cllm.hooks.reports import GradientView, RunInfo, StepReport
+from cllm.hooks.specs import Reducer, StabilityCheck
+from cllm.progress import Pace
+from cllm.resume import resumed_config
+from cllm.runfolder import RunFolder
+
+MOST_SKIPS_IN_A_ROW = 10
+
+
+class Trainer:
+    """Trains a model as a config says; iterating makes one step at a time and yields its report.
+
+    out: the run folder, absent or empty; left out, runs/NAME-N. resume: a run folder to go on in. init_from: a
+    run whose weights the first step starts from. reducer and checks: plain objects instead of, or besides, those
+    that the config names. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is
+    saved, KeyboardInterrupt goes on.
+    """
+
+    def __init__(
+        self, config: Config, out: str | Path | None = None, *, resume: str | Path | None = None,
+        init_from: str | Path | None = None, plugins: Plugins | None = None,
+        reducer: Reducer | None = None, checks: list[StabilityCheck] | None = None,
+    ) -> None:
+        self.plugins = plugins or build_manager()
+        own_checks = {type(check).__name__: check for check in checks or []}
+        if resume is None:
+            self.folder = RunFolder.create(name=config.name, out=Path(out) if out else None)
+        else:
+            self.folder = RunFolder.resume(Path(resume))
+        try:
+            self._assemble(config, resume is not None, init_from, reducer, own_checks)
+        except BaseException:
+            self.folder.close()
+            raise
+
+    def _assemble(
+        self, config: Config, resuming: bool, init_from: str | Path | None,
+        reducer: Reducer | None, checks: Mapping[str, StabilityCheck],
+    ) -> None:
+        self.warnings: tuple[str, ...] = ()
+        if resuming:
+            config = resumed_config(self.folder.config_path, config)
+        elif not self.folder.config_path.exists():
+            self.folder.write_config(to_toml(config))
+        self.parts: Assembly = assemble(config, self.plugins, self.folder.path / "data", reducer, checks)
+        self.config, self.state = self.parts.config, self.parts.state
+        self.n_steps = self.config.train.steps or 0
+        self.facts = facts_of(self.parts, self.plugins)
+        saved = checkpoint.load_newest(self.folder.checkpoints) if resuming else None
+        if saved is not None:
+            self._restore(saved)
+        elif init_from is not None:
+            self.state.set_parameters(checkpoint.load_weights(Path(init_from), self.state.table), str(init_from))
+        self.folder.write_config(to_toml(self.config))
+        self.folder.cut_after(self.state.step)
+        self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
+        self.ledger = self.folder.open_ledger()
+        self.validation_loss: float | None = None
+        self._saved_step = self.state.step if saved is not None else -1
+
+    def _restore(self, saved: Checkpoint) -> None:
+        checkpoint.restore(self.state, saved)
+        self.warnings = saved.warnings
+
+    def __iter__(self) -> Iterator[StepReport]:
+        """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""
+        state, parts = self.state, self.parts
+        pace = Pace(self.config.train.batch_size * self.config.model.block_size)
+        self.plugins.fire("cllm_run_start", run=self._info())
+        try:
+            while state.step < self.n_steps:
+                begin = perf_counter()
+                batch = parts.batches(state.batch_index)
+                gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+                view = self._view(gradient)
+                decision = judge(parts.checks, view)
+                if decision.kind == "abort":
+                    raise InstabilityAbort(
+                        f"step {state.step}", "; ".join(decision.reasons), "a step that all checks allow",
+                        f"the last good state is in {self.folder.path}; lower the learning rate or look at the data",
+                    )
+                learning_rate = view.learning_rate * decision.learning_rate_factor
+                if decision.kind == "step":
+                    parts.optimizer.step(
+                        state.parameters, gradient.gradient, learning_rate=learning_rate,
+                        gradient_scale=decision.clip, n_threads=parts.n_threads,
+                    )
+                    state.step += 1
+                else:
+                    state.skipped.append(batch.index)
+                    self._refuse_endless_skips()
+                state.batch_index += 1
+                seconds = perf_counter() - begin
+
+                evaluation = self.evaluate() if decision.kind == "step" and self._is_due("eval") else None
+                report = StepReport(
+                    step=state.step, n_steps=self.n_steps, batch_index=batch.index, loss=gradient.loss,
+                    validation_loss=evaluation.loss if evaluation else None, gradient_norm=view.gradient_norm,
+                    learning_rate=learning_rate, clip=decision.clip, n_tokens=batch.inputs.size, seconds=seconds,
+                    tokens_per_second=pace.tokens_per_second(seconds),
+                    useful_cpu=gradient.busy_seconds / (seconds * parts.n_threads),
+                    eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
+                    reasons=decision.reasons, digest=state.digest() if self._is_due("digest") else None,
+                )
+                self._tell(report)
+                if decision.kind == "step" and self._is_due("checkpoint"):
+                    self.save()
+                yield report
+            self.save()
+        except (KeyboardInterrupt, Interrupted):
+            self.save()
+            raise
+        finally:
+            self.plugins.fire("cllm_run_end", run=self._info())
+
+    def evaluate(self) -> Evaluation | None:
+        """The loss over the validation part, or as much of it as eval_batches says."""
+        parts, train = self.parts, self.config.train
+        if parts.evaluator is None or parts.data.validation is None:
+            return None
+        batches = evaluation_batches(
+            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None
+        )
+        result = evaluate(parts.evaluator, self.state.parameters, batches)
+        self.validation_loss = result.loss
+        return result
+
+    def save(self) -> Path | None:
+        """A checkpoint of the last finished state, if there is none yet."""
+        if self._saved_step == self.state.step:
+            return None
+        settings = self.config.checkpoint
+        path = checkpoint.save(
+            self.folder.checkpoints, self.state, self.facts, validation_loss=self.validation_loss,
+            keep=settings.keep, keep_best=settings.keep_best,
+        )
+        self._saved_step = self.state.step
+        self.plugins.fire("cllm_checkpoint", path=path)
+        return path
+
+    def close(self) -> None:
+        """Give the run folder back."""
+        self.sinks.close()
+        self.ledger.close()
+        self.folder.close()
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _view(self, gradient: Gradient) -> GradientView:
+        norm = self.parts.norms.compute(gradient.gradient, self.parts.n_threads)
+        return GradientView(
+            step=self.state.step, batch_index=self.state.batch_index, loss=gradient.loss, gradient_norm=norm,
+            finite=_is_finite(gradient.loss) and _is_finite(norm),
+            learning_rate=self.parts.optimizer.learning_rate * self.parts.schedule(self.state.step),
+            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.parts.norms.of,
+        )
+
+    def _refuse_endless_skips(self) -> None:
+        last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:]
+        if len(last) == MOST_SKIPS_IN_A_ROW and last[-1] - last[0] == MOST_SKIPS_IN_A_ROW - 1:
+            raise InstabilityAbort(
+                f"step {self.state.step}", f"{MOST_SKIPS_IN_A_ROW} batches in a row were skipped",
+                "an update now and then", "lower the learning rate, or look at what the checks complain of",
+            )
+
+    def _is_due(self, what: str) -> bool:
+        """Whether this step is one to evaluate, digest or save at; the last one always is."""
+        train = self.config.train
+        every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": self.config.checkpoint.every}[what]
+        return self.state.step == self.n_steps or (every > 0 and self.state.step % every == 0)
+
+    def _tell(self, report: StepReport) -> None:
+        if report.digest is not None:
+            self.ledger.append(report.step, self.state.batch_index, report.digest)
+        self.sinks.emit(report)
+        self.plugins.fire("cllm_step_end", report=report)
+        if report.validation_loss is not None:
+            self.plugins.fire("cllm_evaluation", report=report)
+        if report.decision != "step":
+            self.plugins.fire("cllm_instability", report=report)
+
+    def _info(self) -> RunInfo:
+        return RunInfo(
+            self.config.name, self.folder.path, self.state.step, self.n_steps, to_mapping(self.config)
+        )
+
+
+def _is_finite(x: float) -> bool:
+    return x - x == 0.0
