@@ -12,7 +12,13 @@ import pytest
 from cllm.errors import RunFolderError
 from cllm.folderlock import FolderLock
 
-HOLD = "import sys, pathlib, cllm.folderlock as f; l = f.FolderLock(pathlib.Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
+HOLD = """
+import pathlib, sys
+from cllm.folderlock import FolderLock
+lock = FolderLock(pathlib.Path(sys.argv[1]))
+print(1, flush=True)
+sys.stdin.read()
+"""
 
 
 def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_used_out_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
 
 def test_a_run_is_not_written_over(tmp_path: Path) -> None:
     path = finished(tmp_path)
-    with pytest.raises(RunFolderError, match=r"it has .*; go on|it has .* --resume"):
+    with pytest.raises(RunFolderError, match=r"is not empty: it has .*--resume"):
         RunFolder.create(out=path)
 
 

@@ -53,23 +53,18 @@ def test_the_file_is_plain_json() -> None:
     assert content["checks"]["spike"]["best"] == {"non-finite float": "-inf"}
 
 
-def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
+def test_no_flipped_bit_passes(tmp_path: Path) -> None:
     data = statefile.encode(RECORD)
-    n_refused = 0
     for position, bit in itertools.product(range(len(data)), (1, 2, 16)):
         altered = bytearray(data)
         altered[position] ^= bit
         write(tmp_path, bytes(altered))
-        try:
-            assert statefile.read(tmp_path) == RECORD  # 4e-324 is 5e-324: there is no smaller float
-        except CheckpointError as problem:
-            assert "state.json" in str(problem)
-            n_refused += 1
-    assert n_refused > 0.95 * 3 * len(data)
+        with pytest.raises(CheckpointError, match=r"state\.json"):
+            statefile.read(tmp_path)
 
 
 def test_no_truncated_file_passes(tmp_path: Path) -> None:
-    data = statefile.encode(RECORD).rstrip()
+    data = statefile.encode(RECORD)
     for end in range(len(data)):
         write(tmp_path, data[:end])
         with pytest.raises(CheckpointError, match=r"state\.json"):
@@ -113,7 +108,7 @@ def test_a_record_of_wrong_types_is_refused_though_its_seal_is_right(tmp_path: P
     content = {**json.loads(statefile.encode(RECORD)), **change}
     del content["seal"]
     content["seal"] = statefile._seal(content)
-    write(tmp_path, json.dumps(content).encode())
+    write(tmp_path, statefile.json_bytes(content, "state"))
     with pytest.raises(CheckpointError, match=f"is not a record of cllm: .*{next(iter(change))}"):
         statefile.read(tmp_path)
 

@@ -170,9 +170,7 @@ def verify(path: Path) -> StateRecord:
     return record
 
 
-def _write(
-    folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, validation_loss: float | None
-) -> None:
+def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, validation_loss: float | None) -> None:
     arrays, scalars = _parted(snapshot.optimizer)
     contents = {
         MODEL: tensor_parts(snapshot.parameters),

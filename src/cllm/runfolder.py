@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from types import TracebackType
 
@@ -119,6 +120,11 @@ class RunFolder:
     def open_ledger(self) -> Ledger:
         """A writer that appends to ledger.jsonl."""
         return Ledger(self.ledger_path)
+
+    def discard(self) -> None:
+        """Remove the folder of a run that could not begin."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
 
     def close(self) -> None:
         """Let another process train here; closing twice is allowed."""

@@ -55,7 +55,8 @@ class Trainer:
         try:
             self._assemble(config, resume is not None, init_from, reducer, own_checks)
         except BaseException:
-            self.folder.close()
+            # A run that could not begin leaves nothing; one that was to go on stays as it is.
+            (self.folder.discard if resume is None else self.folder.close)()
             raise
 
     def _assemble(
@@ -64,7 +65,7 @@ class Trainer:
     ) -> None:
         self.warnings: tuple[str, ...] = ()
         if resuming:
-            config = resumed_config(self.folder.config_path, config)
+            config = resumed_config(self.folder.config_path, config, self.plugins)
         elif not self.folder.config_path.exists():
             self.folder.write_config(to_toml(config))
         self.parts: Assembly = assemble(config, self.plugins, self.folder.path / "data", reducer, checks)
@@ -196,8 +197,8 @@ class Trainer:
 
     def _is_due(self, what: str) -> bool:
         """Whether this step is one to evaluate, digest or save at; the last one always is."""
-        train = self.config.train
-        every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": self.config.checkpoint.every}[what]
+        train, saving = self.config.train, self.config.checkpoint
+        every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every}[what]
         return self.state.step == self.n_steps or (every > 0 and self.state.step % every == 0)
 
     def _tell(self, report: StepReport) -> None:

@@ -100,7 +100,7 @@ def _turn(bits: int, keys: tuple[int, ...]) -> Callable[[Uint64], Uint64]:
     """
     feistel: Any = philox.feistel  # its arithmetic is the same for integers and for arrays of uint64
     if 1 << bits > BLOCK:
-        return lambda values: feistel(values, bits, keys)  # type: ignore[no-any-return]
+        return lambda values: feistel(values, bits, keys)
     table: Uint64 = feistel(np.arange(1 << bits, dtype=np.uint64), bits, keys)
     return lambda values: table[values]
 

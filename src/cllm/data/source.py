@@ -127,7 +127,7 @@ def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kind
         "tokenizer": config.tokenizer,
         "validation": config.validation,
     }
-    digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(json.dumps(key, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
     folder = cache / digest
     if not folder.exists():
         _prepare_once(dataset, kinds.tokenizer(config.tokenizer), folder, config.validation)

@@ -27,7 +27,8 @@ def philox_blocks(n_blocks: int, words: tuple[int, int, int], seed: int) -> Arra
     key = [seed & 0xFFFFFFFF, (seed >> 32 & 0xFFFFFFFF) ^ STREAM_DROPOUT]
     for _ in range(10):
         a, b = np.uint64(0xD2511F53) * x[0], np.uint64(0xCD9E8D57) * x[2]
-        x = [b >> np.uint64(32) ^ x[1] ^ np.uint64(key[0]), b & low, a >> np.uint64(32) ^ x[3] ^ np.uint64(key[1]), a & low]
+        high_a, high_b = a >> np.uint64(32), b >> np.uint64(32)
+        x = [high_b ^ x[1] ^ np.uint64(key[0]), b & low, high_a ^ x[3] ^ np.uint64(key[1]), a & low]
         key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
     return np.stack(x, axis=1).reshape(-1)
 

@@ -1,0 +1,78 @@
+"""cllm's own parts, as a plugin like anyone's: names, one line about each, and where they are.
+
+Nothing but these lines is imported until a config names a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cllm.hooks import (
+    CheckSpec,
+    DatasetSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ReducerSpec,
+    ScheduleSpec,
+    SinkSpec,
+    TokenizerSpec,
+    hookimpl,
+)
+
+
+@hookimpl
+def cllm_register_datasets() -> Iterator[DatasetSpec]:
+    text = "cllm.builtin.text"
+    yield DatasetSpec("text", "text files, folders and globs, in UTF-8", f"{text}:TextDataset", f"{text}:TextConfig")
+    squad = "cllm.builtin.squad"
+    yield DatasetSpec("squad", "SQuAD v1.1 and v2.0 JSON files", f"{squad}:SquadDataset", f"{squad}:SquadConfig")
+    pydoc = "cllm.builtin.pydoc"
+    yield DatasetSpec("pydoc", "the help topics of Python itself", f"{pydoc}:PydocDataset", f"{pydoc}:PydocConfig")
+
+
+@hookimpl
+def cllm_register_tokenizers() -> Iterator[TokenizerSpec]:
+    yield TokenizerSpec("byte", "the bytes of the text in UTF-8", "cllm.data.tokenizers:ByteTokenizer")
+    yield TokenizerSpec("char", "the characters that the text has", "cllm.data.tokenizers:CharTokenizer")
+
+
+@hookimpl
+def cllm_register_models() -> Iterator[ModelSpec]:
+    yield ModelSpec("gpt2", "GPT-2: learned positions, norm first, tied head", "cllm.models.gpt2:build")
+
+
+@hookimpl
+def cllm_register_reducers() -> Iterator[ReducerSpec]:
+    reducers = "cllm.builtin.reducers"
+    yield ReducerSpec("tree", "the sum, along a fixed tree over the shards", f"{reducers}:TreeReducer")
+    yield ReducerSpec("ordered", "the sum, shard after shard", f"{reducers}:OrderedReducer")
+
+
+@hookimpl
+def cllm_register_stability_checks() -> Iterator[CheckSpec]:
+    checks = "cllm.builtin.checks"
+    yield CheckSpec("finite", "stops at a loss or gradient that is not finite; always on", f"{checks}:FiniteCheck")
+    yield CheckSpec("clip", "clips the global gradient norm", f"{checks}:ClipCheck", f"{checks}:ClipConfig")
+    summary = "skips steps whose loss or gradient norm leaps out of the recent ones"
+    yield CheckSpec("spike", summary, f"{checks}:SpikeCheck", f"{checks}:SpikeConfig")
+
+
+@hookimpl
+def cllm_register_optimizers() -> Iterator[OptimizerSpec]:
+    optimizers = "cllm.builtin.optimizers"
+    yield OptimizerSpec("adamw", "Adam with decoupled weight decay", f"{optimizers}:AdamW", f"{optimizers}:AdamWConfig")
+    yield OptimizerSpec("sgd", "gradient descent, with momentum", f"{optimizers}:SGD", f"{optimizers}:SGDConfig")
+
+
+@hookimpl
+def cllm_register_schedules() -> Iterator[ScheduleSpec]:
+    module = "cllm.builtin.schedules"
+    yield ScheduleSpec("constant", "warm-up, then always 1", f"{module}:Constant", f"{module}:ConstantConfig")
+    yield ScheduleSpec("cosine", "warm-up, then half a cosine", f"{module}:Cosine", f"{module}:CosineConfig")
+
+
+@hookimpl
+def cllm_register_sinks() -> Iterator[SinkSpec]:
+    sinks = "cllm.builtin.sinks"
+    yield SinkSpec("console", "a progress line on standard error", f"{sinks}:ConsoleSink", f"{sinks}:ConsoleConfig")
+    yield SinkSpec("jsonl", "metrics.jsonl in the run folder", f"{sinks}:JsonlSink", f"{sinks}:JsonlConfig")

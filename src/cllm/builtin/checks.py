@@ -1,0 +1,149 @@
+"""Built-in stability checks: finite, which no run is without; clip; and spike, which remembers recent steps.
+
+A comparison with NaN is false, so a step passes only where `value <= limit` is true, never because `value > limit` is
+not. Only + - * / sqrt in float64 and in a fixed order: the same bits on every processor (numerics rule 5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from cllm.errors import CheckpointError
+from cllm.hooks import Abort, Clip, GradientView, Ok, SkipStep, Verdict
+
+Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
+AtLeastTwo = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]
+
+# A window of nearly equal values has next to no deviation, and any other value would lie hundreds of them away: the
+# deviation counts as at least this share of the mean.
+LEAST_DEVIATION = 0.01
+
+
+class FiniteCheck:
+    """Abort where the loss or any element of the gradient is NaN or infinite."""
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        wrong = [
+            f"{name} is {value}"
+            for name, value in (("loss", view.loss), ("gradient norm", view.gradient_norm))
+            if not math.isfinite(value)
+        ]
+        if not (view.finite or wrong):
+            wrong.append("an element of the gradient is not finite")
+        return Abort(" and ".join(wrong)) if wrong else Ok()
+
+
+class ClipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """max_norm: the largest norm that the gradient of all parameters together keeps"""
+
+    max_norm: Positive = 1.0
+
+
+class ClipCheck:
+    """Scale a gradient whose global norm is above max_norm down to it."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        self._max_norm = config.max_norm
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        if view.gradient_norm <= self._max_norm:
+            return Ok()
+        if not math.isfinite(view.gradient_norm):
+            return Abort(f"a gradient norm of {view.gradient_norm} cannot be clipped")
+        return Clip(self._max_norm / view.gradient_norm)
+
+
+class SpikeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """threshold: standard deviations above the mean of the window from which a value is a spike
+
+    window: steps that are remembered
+    warmup: steps to see before the first judgement, at most window; left out, half of it
+    action: skip the step, or abort the run
+    """
+
+    threshold: Positive = 10.0
+    window: AtLeastTwo = 128
+    warmup: AtLeastTwo | None = None
+    action: Literal["skip", "abort"] = "skip"
+
+    def __post_init__(self) -> None:
+        if self.warmup is not None and self.warmup > self.window:
+            raise ValueError(f"warmup = {self.warmup} is more than window = {self.window}")
+
+
+class SpikeCheck:
+    """Skip (or abort at) a step whose loss or gradient norm lies `threshold` deviations above the recent steps' mean.
+
+    A spike enters the window as the largest value that would have passed: one alone does not widen the window so far
+    that the next goes unseen, and a lasting change of level is accepted after some steps instead of being skipped for
+    ever.
+    """
+
+    def __init__(self, config: SpikeConfig) -> None:
+        self._threshold = config.threshold
+        self._warmup = max(2, config.window // 2) if config.warmup is None else config.warmup
+        self._spike: type[SkipStep] | type[Abort] = Abort if config.action == "abort" else SkipStep
+        self._windows = {name: deque[float](maxlen=config.window) for name in ("loss", "gradient norm")}
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        values = {"loss": view.loss, "gradient norm": view.gradient_norm}
+        spikes = [spike for name, value in values.items() if (spike := self._take(name, value))]
+        return self._spike(" and ".join(spikes)) if spikes else Ok()
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Return the windows, oldest values first."""
+        return {name: list(window) for name, window in self._windows.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take over the windows of a state_dict. Raises CheckpointError for anything else."""
+        if state.keys() != self._windows.keys() or not all(_is_window(window) for window in state.values()):
+            who, came = "check spike", f"a state of {', '.join(state) or 'nothing'}"
+            raise CheckpointError(who, came, "windows of loss and gradient norm", "resume from another checkpoint")
+        for name, window in self._windows.items():
+            window.clear()
+            window.extend(float(value) for value in state[name])
+
+    def _take(self, name: str, value: float) -> str | None:
+        """Put the value into its window; say so if it is a spike."""
+        if not math.isfinite(value):
+            return f"{name} is {value}"
+        window = self._windows[name]
+        if len(window) < self._warmup:
+            window.append(value)
+            return None
+        mean, deviation = _mean_and_deviation(window)
+        deviation = max(deviation, LEAST_DEVIATION * abs(mean))
+        highest = mean + self._threshold * deviation
+        if value <= highest:
+            window.append(value)
+            return None
+        if math.isfinite(highest):
+            window.append(highest)
+        return (
+            f"{name} {value:.6g} is above {highest:.6g}: "
+            f"mean {mean:.6g} of recent steps and {self._threshold:g} deviations of {deviation:.6g}"
+        )
+
+
+def _mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
+    # Loops, not sum(): from Python 3.12 on it compensates for rounding, so its bits differ between versions.
+    total, n = 0.0, 0
+    for value in values:
+        total += value
+        n += 1
+    mean = total / n
+    squares = 0.0
+    for value in values:
+        squares += (value - mean) * (value - mean)
+    return mean, math.sqrt(squares / (n - 1))
+
+
+def _is_window(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in value
+    )

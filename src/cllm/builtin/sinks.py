@@ -1,0 +1,107 @@
+"""Built-in sinks: the progress line on the console, and a line of JSON for each step in the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, TextIO
+
+from msgspec import Meta, Struct
+
+from cllm.hooks import StepReport
+from cllm.jsonl import LineWriter
+
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+
+METRICS = "metrics.jsonl"
+
+
+class ConsoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """every: steps between lines; left out, [train] log_every"""
+
+    every: Count = 10
+
+
+class ConsoleSink:
+    """Progress on standard error, so that standard output stays for results.
+
+    On a terminal the line is written over the last one; what must stay to be read (evaluations, decisions of checks,
+    the end) keeps its line. Elsewhere every report is a plain line.
+    """
+
+    def __init__(self, config: ConsoleConfig, stream: TextIO | None = None) -> None:
+        self._every = config.every
+        self._stream = sys.stderr if stream is None else stream
+        self._on_terminal = self._stream.isatty()
+        self._pending = 0  # characters of a line that waits to be written over
+
+    def emit(self, report: StepReport) -> None:
+        """Write a line if one is due."""
+        stays = report.validation_loss is not None or report.decision != "step" or report.step == report.n_steps
+        if stays or report.step % self._every == 0:
+            self._write(progress_line(report), stays or not self._on_terminal)
+
+    def close(self) -> None:
+        """End the line, so that what comes next begins on a fresh one."""
+        if self._pending:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._pending = 0
+
+    def _write(self, line: str, stays: bool) -> None:
+        if not stays:  # a line that wraps could not be written over
+            line = line[: shutil.get_terminal_size().columns - 1]
+        start = "\r" if self._pending else ""
+        self._stream.write(start + line.ljust(self._pending) + ("\n" if stays else ""))
+        self._stream.flush()
+        self._pending = 0 if stays else len(line)
+
+
+class JsonlConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """folder: where metrics.jsonl is written; left out, the run folder"""
+
+    folder: str
+
+
+class JsonlSink:
+    """Appends every report to metrics.jsonl in strict JSON: numbers that it lacks become "nan", "inf" and "-inf"."""
+
+    def __init__(self, config: JsonlConfig) -> None:
+        self._writer = LineWriter(Path(config.folder) / METRICS)
+
+    def emit(self, report: StepReport) -> None:
+        """Append one line."""
+        self._writer.write(dataclasses.asdict(report))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._writer.close()
+
+
+def progress_line(report: StepReport) -> str:
+    """Return a report as one line of text."""
+    columns = [
+        f"step {report.step}/{report.n_steps}",
+        f"loss {report.loss:.4f}",
+        f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
+        f"{_rate(report.tokens_per_second)} tokens/s",
+        f"useful CPU {100.0 * report.useful_cpu:.0f}%",
+        f"ETA {_duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
+        f"{report.decision}: {'; '.join(report.reasons)}" if report.decision != "step" else "",
+    ]
+    return "  ".join(column for column in columns if column)
+
+
+def _rate(per_second: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if per_second >= size:
+            return f"{per_second / size:.1f}{letter}"
+    return f"{per_second:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,43 @@
+"""From text to batches. Reading order: tokenizers, prepare, tokenfile, batches, mixture, source.
+
+    documents of a loader --tokenizer--> token files --(seed, n)--> batch n
+"""
+
+from __future__ import annotations
+
+from cllm.data.batches import Batch, Batches, Sampling, Source, evaluation_batches
+from cllm.data.mixture import Mixture
+from cllm.data.prepare import PrepareReport, prepare
+from cllm.data.source import Kinds, OpenData, open_data
+from cllm.data.tokenfile import TokenFile
+from cllm.data.tokenizers import (
+    ByteTokenizer,
+    CharTokenizer,
+    StreamDecoder,
+    load_tokenizer,
+    save_tokenizer,
+    stream_decoder,
+)
+from cllm.data.tokenwrite import write_tokens
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "ByteTokenizer",
+    "CharTokenizer",
+    "Kinds",
+    "Mixture",
+    "OpenData",
+    "PrepareReport",
+    "Sampling",
+    "Source",
+    "StreamDecoder",
+    "TokenFile",
+    "evaluation_batches",
+    "load_tokenizer",
+    "open_data",
+    "prepare",
+    "save_tokenizer",
+    "stream_decoder",
+    "write_tokens",
+]

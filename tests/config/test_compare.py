@@ -1,0 +1,55 @@
+"""What may change on resume: every key is either numeric or free, and differences are found by key."""
+
+from __future__ import annotations
+
+import pytest
+
+from cllm.config import FREE_ON_RESUME, NUMERIC_KEYS, Config, difference, load_config, to_mapping
+from cllm.config.compare import flatten, is_numeric
+from cllm.config.schema import ModelConfig, TrainConfig
+
+BASE = ["data.path=book.txt", "train.threads=1", "train.micro_batch_size=4", "model.vocab_size=65"]
+
+
+def test_every_key_is_either_numeric_or_free() -> None:
+    keys = [key for key, _ in flatten(to_mapping(load_config(overrides=BASE)))]
+    keys += [f"train.{name}" for name in TrainConfig.__struct_fields__]
+    keys += [f"model.{name}" for name in ModelConfig.__struct_fields__]
+    for key in keys:
+        free = any(key == name or (name.endswith(".") and key.startswith(name)) for name in FREE_ON_RESUME)
+        assert free != is_numeric(key), key
+
+
+def test_the_lists_name_keys_that_exist() -> None:
+    fields = set(Config.__struct_fields__)
+    train = set(TrainConfig.__struct_fields__)
+    for name in (*NUMERIC_KEYS, *FREE_ON_RESUME):
+        table, _, key = name.partition(".")
+        assert table in fields, name
+        assert not key or key in train, name
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("train.steps=7", []),
+        ("train.threads=2", []),
+        ("train.eval_every=1", []),
+        ("sinks.console=false", []),
+        ("checkpoint.keep=9", []),
+        ("name=other", []),
+        ("train.seed=2", [("train.seed", 1337, 2)]),
+        ("train.micro_batch_size=2", [("train.micro_batch_size", 4, 2)]),
+        ("model.dropout=0.5", [("model.dropout", 0.0, 0.5)]),
+        ("optimizer.learning_rate=0.5", [("optimizer.learning_rate", None, 0.5)]),
+        ("checks.clip.max_norm=2", [("checks.clip.max_norm", None, 2)]),
+        ("checks.spike=false", [("checks.spike", None, False), ("checks.spike.name", "spike", None)]),
+        ("data.path=b.txt", [("data.path", "book.txt", "b.txt")]),
+    ],
+)
+def test_a_difference_is_a_numeric_key_with_both_values(
+    override: str, changed: list[tuple[str, object, object]]
+) -> None:
+    old, new = load_config(overrides=BASE), load_config(overrides=[*BASE, override])
+    assert difference(old, new) == changed
+    assert difference(new, old) == [(key, after, before) for key, before, after in changed]

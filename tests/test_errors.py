@@ -1,0 +1,41 @@
+"""Errors: their sentence, their exit codes, and advice on misspelt names."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from cllm import errors
+from cllm.errors import CllmError, ConfigError, InstabilityAbort, UsageError, did_you_mean
+
+
+def test_an_error_says_who_what_came_what_was_expected_and_what_to_do() -> None:
+    error = ConfigError("config", "n = 3", "an even number", "use 2 or 4")
+    assert str(error) == "config: n = 3; expected an even number; use 2 or 4"
+    assert (error.who, error.came, error.expected, error.todo) == ("config", "n = 3", "an even number", "use 2 or 4")
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(UsageError("a", "b", "c", "d")))
+    assert type(error) is UsageError
+    assert str(error) == "a: b; expected c; d"
+
+
+@pytest.mark.parametrize(("kind", "code"), [(CllmError, 1), (UsageError, 2), (ConfigError, 2), (InstabilityAbort, 17)])
+def test_exit_codes(kind: type[CllmError], code: int) -> None:
+    assert kind.exit_code == code
+
+
+def test_every_error_is_one_of_ours() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) > 10
+    assert all(issubclass(kind, CllmError) and kind.__doc__ for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [("batch_sise", 'did you mean "batch_size"?'), ("zebra", "choose one of these"), ("", "choose one of these")],
+)
+def test_did_you_mean(word: str, advice: str) -> None:
+    assert did_you_mean(word, ["batch_size", "seed"]) == advice

@@ -1,0 +1,233 @@
+"""Whole runs: the same digests at any thread count and after any interruption, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cllm
+import pytest
+from cllm import checkpoint, ledger
+from cllm.errors import ConfigError, InstabilityAbort, RunFolderError
+from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
+
+# Text that depends on integers alone, so that digests can be constants.
+TEXT = "".join(f"The square of {n} is {n * n}, its cube {n * n * n}.\n" for n in range(400))
+
+
+def config(folder: Path, *overrides: str) -> Any:
+    text = folder / "text.txt"
+    text.write_text(TEXT)
+    base = {
+        "name": "test",
+        "model": {"block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16},
+        "data": {"path": str(text)},
+        "train": {"steps": 12, "batch_size": 5, "eval_every": 6, "eval_batches": 2, "digest_every": 4, "log_every": 4},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+        "checkpoint": {"every": 5},
+        "sinks": {"console": False},
+    }
+    return cllm.load_config(None, list(overrides), base)
+
+
+def train(settings: Any, out: Path, **options: Any) -> list[Any]:
+    with cllm.Trainer(settings, out, **options) as trainer:
+        return list(trainer)
+
+
+def digest_of(run: Path) -> str:
+    saved = checkpoint.load_newest(run / "checkpoints")
+    assert saved is not None
+    return saved.digest
+
+
+GOLDEN = {"train.seed=1": "85e558fe5b7a39deefea680003c19b7819d86f68a57bb5b40580835f67575049", "model.dropout=0.1": "24ea4810ff21290f72fa3510a8e43a09dcee6be65a9afeab6f70ff9f2db648ac"}
+
+
+@pytest.mark.parametrize("override", GOLDEN)
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+def test_golden_digest_of_a_run(override: str, n_threads: int, tmp_path: Path) -> None:
+    train(config(tmp_path, override, f"train.threads={n_threads}"), tmp_path / "run")
+    assert digest_of(tmp_path / "run") == GOLDEN[override]
+
+
+@pytest.mark.parametrize("override", GOLDEN)
+def test_a_resumed_run_ends_in_the_same_digest(override: str, tmp_path: Path) -> None:
+    settings = config(tmp_path, override, "train.threads=1")
+    with cllm.Trainer(settings, tmp_path / "run") as trainer:
+        for report in trainer:
+            if report.step == 7:
+                break  # after the checkpoint of step 5
+    settings = config(tmp_path, override, "train.threads=3")
+    with cllm.Trainer(settings, resume=tmp_path / "run") as trainer:
+        assert trainer.state.step == 5
+        list(trainer)
+    assert digest_of(tmp_path / "run") == GOLDEN[override]
+    whole = tmp_path / "whole"
+    train(settings, whole)
+    assert ledger.read(tmp_path / "run" / "ledger.jsonl") == ledger.read(whole / "ledger.jsonl")
+
+
+def test_loss_falls_and_metrics_are_written(tmp_path: Path) -> None:
+    reports = train(config(tmp_path, "train.steps=60", "optimizer.learning_rate=0.01"), tmp_path / "run")
+    assert reports[-1].loss < 0.75 * reports[0].loss
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 60
+    assert lines[-1]["validation_loss"] == pytest.approx(reports[-1].validation_loss)
+
+
+def test_epochs_become_steps(tmp_path: Path) -> None:
+    settings = config(tmp_path, "train.epochs=0.1", "schedule.warmup_steps=0")
+    with cllm.Trainer(settings, tmp_path / "run") as trainer:
+        windows = trainer.parts.batches.windows_per_epoch
+        assert trainer.n_steps == max(1, int(0.1 * windows / 5))
+
+
+class Verdict:
+    """A check that answers as it was told at given batches."""
+
+    def __init__(self, answers: dict[int, Any]) -> None:
+        self.answers = answers
+
+    def after_reduction(self, view: Any) -> Any:
+        answer = self.answers.get(view.batch_index, Ok())
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_skipped_batch_changes_nothing_and_is_not_met_again(tmp_path: Path) -> None:
+    with cllm.Trainer(config(tmp_path), tmp_path / "run", checks=[Verdict({3: SkipStep("odd")})]) as trainer:
+        before = ""
+        for report in trainer:
+            if report.batch_index == 2:
+                before = parameter_bits(trainer)
+            if report.batch_index == 3:
+                assert (report.decision, report.step) == ("skip", 3)
+                assert parameter_bits(trainer) == before
+                assert report.reasons == ("Verdict: odd",)
+        assert trainer.state.skipped == [3]
+        assert (trainer.state.step, trainer.state.batch_index) == (12, 13)
+
+
+def parameter_bits(trainer: Any) -> str:
+    return trainer.state.parameters.tobytes().hex()
+
+
+@pytest.mark.parametrize("answer", [Abort("enough"), ValueError("a bug"), None])
+def test_abort_names_the_check_and_leaves_the_last_good_state(answer: Any, tmp_path: Path) -> None:
+    with (
+        cllm.Trainer(config(tmp_path), tmp_path / "run", checks=[Verdict({6: answer})]) as trainer,
+        pytest.raises(InstabilityAbort, match="Verdict") as caught,
+    ):
+        list(trainer)
+    assert caught.value.exit_code == 17
+    assert trainer.state.step == 6
+
+
+def test_ten_skips_in_a_row_end_the_run(tmp_path: Path) -> None:
+    answers = {n: SkipStep("never") for n in range(20)}
+    with pytest.raises(InstabilityAbort, match="in a row"):
+        train(config(tmp_path), tmp_path / "run", checks=[Verdict(answers)])
+
+
+def test_a_lower_learning_rate_is_used(tmp_path: Path) -> None:
+    usual = train(config(tmp_path), tmp_path / "usual")
+    lowered = train(config(tmp_path), tmp_path / "lowered", checks=[Verdict({5: LowerLR(0.5, "slower")})])
+    assert lowered[5].learning_rate == 0.5 * usual[5].learning_rate
+
+
+def test_a_diverging_run_stops_with_finite_parameters(tmp_path: Path) -> None:
+    settings = config(tmp_path, "optimizer.learning_rate=1e30", "checks.spike=false", "checks.clip=false")
+    with cllm.Trainer(settings, tmp_path / "run") as trainer:
+        with pytest.raises(InstabilityAbort, match="finite"):
+            list(trainer)
+        assert trainer.state.step < 12
+
+
+def test_numeric_keys_may_not_change_on_resume(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"train\.batch_size was 5, is 6"):
+        cllm.Trainer(config(tmp_path, "train.batch_size=6"), resume=tmp_path / "run")
+
+
+def test_more_steps_on_resume_keep_the_schedule(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    settings = config(tmp_path, "train.steps=15", "schedule.decay_steps=12")
+    with cllm.Trainer(settings, resume=tmp_path / "run") as trainer:
+        assert trainer.state.step == 12
+        assert len(list(trainer)) == 3
+
+
+def test_a_used_folder_is_refused_and_a_failed_start_leaves_none(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    with pytest.raises(RunFolderError):
+        cllm.Trainer(config(tmp_path), tmp_path / "run")
+    with pytest.raises(ConfigError):
+        cllm.Trainer(config(tmp_path, "optimizer.name=adamq"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_weights_of_another_run_are_the_start(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    with cllm.Trainer(config(tmp_path), tmp_path / "next", init_from=tmp_path / "run") as trainer:
+        weights = checkpoint.load_newest(tmp_path / "run" / "checkpoints").snapshot.parameters  # type: ignore[union-attr]
+        assert all((view == weights[name]).all() for name, view in trainer.state.views().items())
+
+
+CHILD = """
+import sys, cllm
+from pathlib import Path
+from tests.test_trainer import config
+folder, threads, resume = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "1"
+settings = config(folder, "train.steps=60", "checkpoint.every=3", f"train.threads={threads}")
+run = folder / "run"
+with cllm.Trainer(settings, None if resume else run, resume=run if resume else None) as trainer:
+    for report in trainer:
+        print(report.step, flush=True)
+"""
+
+
+def child(folder: Path, n_threads: int, resume: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, str(folder), str(n_threads), str(int(resume))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_at_random_moments_and_resumed_with_other_threads(tmp_path: Path) -> None:
+    train(config(tmp_path, "train.steps=60", "checkpoint.every=3"), tmp_path / "whole")
+    moments = random.Random(5)
+    started = time.monotonic()
+    for n_kills in range(6):
+        process = child(tmp_path, moments.choice([1, 2, 3, 5]), (tmp_path / "run" / "config.toml").exists())
+        assert process.stdout is not None
+        process.stdout.readline()  # training has begun
+        time.sleep(moments.uniform(0.0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = child(tmp_path, 4, True)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert digest_of(tmp_path / "run") == digest_of(tmp_path / "whole")
+    assert n_kills == 5 and time.monotonic() - started < 120
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_is_answered_quickly_and_saves(tmp_path: Path) -> None:
+    process = child(tmp_path, 2, False)
+    assert process.stdout is not None
+    process.stdout.readline()
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert time.monotonic() - begin < 5.0
+    saved = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
+    assert saved is not None
+    assert saved.snapshot.step >= 1
