@@ -42,6 +42,11 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def make_folder_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
     "a flipped bit": flip,
@@ -50,7 +55,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
     "foreign json": lambda path: path.write_text('{"step": 1}'),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "a folder": lambda path: (os.unlink(path), os.mkdir(path)),
+    "a folder": make_folder_of,
 }
 
 

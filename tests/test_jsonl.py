@@ -89,6 +89,16 @@ def test_a_cut_leaves_what_stands_before_the_first_later_step(
     assert path.read_bytes() == b"".join(LINES.splitlines(keepends=True)[:n_left])
 
 
+def test_skips_after_the_last_update_are_cut_by_their_batch(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    skipped = [(1, 0), (1, 1), (2, 2), (2, 3), (2, 4), (3, 5)]  # (step, batch): batches 1, 3 and 4 made no update
+    lines = [b'{"step": %d, "batch_index": %d}\n' % record for record in skipped]
+    for n_batches in (3, 4, 5):
+        path.write_bytes(b"".join(lines))
+        cut_after(path, 2, n_batches)
+        assert path.read_bytes() == b"".join(lines[:n_batches])
+
+
 @pytest.mark.parametrize("line", [b"\0\0\0", b"[", b"7", b'{"step": "9"}', b"{" * 100_000])
 def test_a_cut_passes_over_lines_without_a_step(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "metrics.jsonl"

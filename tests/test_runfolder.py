@@ -23,7 +23,7 @@ def finished(tmp_path: Path) -> Path:
         run.write_config("x = 1\n")
         metrics, ledger = run.open_metrics(), run.open_ledger()
         for step in range(1, 5):
-            metrics.write({"step": step, "loss": 1 / step})
+            metrics.write({"step": step, "batch_index": step - 1, "loss": 1 / step})
             ledger.append(step, step, state_at(step).digest())
         checkpoint.save(run.checkpoints, state_at(2), FACTS)
         metrics.close()
@@ -169,7 +169,7 @@ def test_reading_leaves_a_save_under_way_alone_and_resuming_cleans_up(tmp_path: 
 def test_a_resumed_run_takes_back_what_was_reported_after_its_checkpoint(tmp_path: Path) -> None:
     path = finished(tmp_path)
     with RunFolder.resume(path) as run:
-        run.cut_after(2)
+        run.cut_after(2, 2)
         ledger = run.open_ledger()
         ledger.append(3, 3, "again")
         ledger.close()

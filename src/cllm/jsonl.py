@@ -1,6 +1,7 @@
 """Files of JSON lines that only grow: a record a line, written whole; a kill tears the last line at most.
 
-A line without its newline is torn and does not count. Nothing here knows what is in a record but its "step".
+A line without its newline is torn and does not count. Nothing here knows what is in a record but
+its "step" and "batch_index".
 """
 
 from __future__ import annotations
@@ -63,14 +64,19 @@ def whole_lines(path: Path) -> Iterator[bytes]:
             yield from (line[:-1] for line in file if line.endswith(b"\n"))
 
 
-def cut_after(path: Path, step: int) -> None:
-    """Cut off what begins with the first record of a later step, and a torn last line; RunFolderError."""
+def cut_after(path: Path, step: int, n_batches: int | None = None) -> None:
+    """Cut off what begins with the first record of a later step, and a torn last line; RunFolderError.
+
+    A batch that was skipped is reported under the step before it, so with `n_batches`, the number of batches that
+    were consumed, a record of a batch with this or a larger index is cut off as well.
+    """
     if not path.exists():
         return
     with disk_errors(RunFolderError, "run folder", path):
+        last = math.inf if n_batches is None else n_batches
         end = 0
         for line in whole_lines(path):
-            if _step(line) > step:
+            if _number(line, "step") > step or _number(line, "batch_index") >= last:
                 break
             end += len(line) + 1
         with path.open("r+b") as file:
@@ -78,14 +84,14 @@ def cut_after(path: Path, step: int) -> None:
             os.fsync(file.fileno())
 
 
-def _step(line: bytes) -> float:
-    """The step of a record; -inf, so that it stays, for a line that has none."""
+def _number(line: bytes, key: str) -> float:
+    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
     try:
         record = json.loads(line)
-        step = record.get("step") if isinstance(record, dict) else None
+        number = record.get(key) if isinstance(record, dict) else None
     except (ValueError, RecursionError):
-        step = None
-    return step if isinstance(step, int) else -math.inf
+        number = None
+    return number if isinstance(number, int) else -math.inf
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,8 @@ from cllm.hooks.plugins import Plugins
 def resumed_config(path: Path, wanted: Config, plugins: Plugins) -> Config:
     """`wanted`, completed as the run at `path` was. ConfigError shows numeric keys that differ from the run's."""
     old = load_config(path)
+    if old.model.vocab_size is None:  # written before its data was open: no step has been made that could differ
+        return wanted
     if wanted.model.vocab_size is None:
         wanted = msgspec.structs.replace(
             wanted, model=msgspec.structs.replace(wanted.model, vocab_size=old.model.vocab_size)

@@ -108,9 +108,9 @@ class RunFolder:
         """The newest checkpoint by name, which may not verify: checkpoint.load_newest looks closer."""
         return next(iter(generations.generations(self.checkpoints)), None)
 
-    def cut_after(self, step: int) -> None:
-        """Take back what was written of steps later than `step`, which a resumed run will do again."""
-        jsonl.cut_after(self.metrics_path, step)
+    def cut_after(self, step: int, n_batches: int | None = None) -> None:
+        """Take back what was written after `step` updates and `n_batches` batches: a resumed run will do it again."""
+        jsonl.cut_after(self.metrics_path, step, n_batches)
         jsonl.cut_after(self.ledger_path, step)
 
     def open_metrics(self) -> jsonl.LineWriter:

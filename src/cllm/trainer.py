@@ -11,11 +11,12 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 
-from cllm import checkpoint
+from cllm import checkpoint, env
 from cllm.assemble import Assembly, assemble
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
+from cllm.debug import Debug
 from cllm.engine import Gradient, Interrupted
 from cllm.errors import InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
@@ -82,6 +83,10 @@ class Trainer:
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         self.ledger = self.folder.open_ledger()
         self.validation_loss: float | None = None
+        train = self.config.train
+        self.debug = Debug.of(
+            env.debug(), self.parts.program, train.batch_size, train.micro_batch_size, train.seed
+        )
         self._saved_step = self.state.step if saved is not None else -1
 
     def _restore(self, saved: Checkpoint) -> None:
@@ -99,6 +104,8 @@ class Trainer:
                 batch = parts.batches(state.batch_index)
                 gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
                 view = self._view(gradient)
+                if self.debug:
+                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
                 decision = judge(parts.checks, view)
                 if decision.kind == "abort":
                     raise InstabilityAbort(
@@ -126,7 +133,7 @@ class Trainer:
                     tokens_per_second=pace.tokens_per_second(seconds),
                     useful_cpu=gradient.busy_seconds / (seconds * parts.n_threads),
                     eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
-                    reasons=decision.reasons, digest=state.digest() if self._is_due("digest") else None,
+                    reasons=decision.reasons, digest=state.digest() if decision.kind == "step" and self._is_due("digest") else None,
                 )
                 self._tell(report)
                 if decision.kind == "step" and self._is_due("checkpoint"):

@@ -15,6 +15,11 @@ static inline double d_from_bits(int64_t i) { double x; memcpy(&x, &i, sizeof x)
 static inline double d_fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 static inline double d_pow2(int k) { return d_from_bits((int64_t)(k + 1023) << 52); } /* k in [-1022, 1023] */
 static inline double d_inf(void) { return __builtin_inf(); }
+static inline double d_abs(double x) { return d_from_bits(d_bits(x) & INT64_MAX); }
+static inline double d_copysign(double size, double sign)
+{
+    return d_from_bits((d_bits(size) & INT64_MAX) | (d_bits(sign) & INT64_MIN));
+}
 
 /* Terms of a polynomial, lowest power first. */
 static inline double d_horner(double x, const double *c, int n)
@@ -96,7 +101,7 @@ static inline double d_log(double x)
 static inline double d_pow(double x, double y)
 {
     if (x != x || y != y) return x + y;
-    double a = x < 0.0 ? -x : x, size = y < 0.0 ? -y : y, result;
+    double a = d_abs(x), size = d_abs(y), result;
     int whole = size >= 0x1p53 || size == (double)(int64_t)size;
     int odd = size < 0x1p53 && whole && ((int64_t)size & 1);
     if (y == 0.0 || x == 1.0) return 1.0;
@@ -207,10 +212,11 @@ static inline double d_tanh(double x)
                                  0.021869487991501638, -0.0088632266164051111, 0.0035920359476283212,
                                  -0.001455207299545644, 0.00058715950884275316, -0.00023033296778686486,
                                  7.9234686943834966e-5, -1.7136423189174801e-5};
-    double a = x < 0.0 ? -x : x, z = a * a, y;
-    if (a < 0.6) return d_fma(x * z, d_horner(z, C, 11), x);
-    y = a < 22.0 ? 1.0 - 2.0 / (d_exp(a + a) + 1.0) : a == a ? 1.0 : x;
-    return x < 0.0 ? -y : y;
+    double a = d_abs(x), z = a * a, y = x; /* x if it is NaN */
+    if (a < 0.6) y = d_fma(a * z, d_horner(z, C, 11), a);
+    else if (a < 22.0) y = 1.0 - 2.0 / (d_exp(a + a) + 1.0);
+    else if (a >= 22.0) y = 1.0;
+    return d_copysign(y, x);
 }
 
 static inline double d_erf(double x)
@@ -228,10 +234,11 @@ static inline double d_erf(double x)
                                    -1.9000026623928204e-11, -2.8992249583898162e-11, 3.0006324345436484e-11,
                                    -6.6974572748272009e-12, -2.4417732489274798e-12, 1.2790924984308563e-12,
                                    -1.5310116470681535e-13};
-    double a = x < 0.0 ? -x : x, y;
-    if (a < 1.0) return d_fma(x, d_horner(x * x, NEAR, 13), x);
-    y = a < 5.95 ? 1.0 - d_exp(-d_horner(a - 2.0, FAR, 22)) : a == a ? 1.0 : x;
-    return x < 0.0 ? -y : y;
+    double a = d_abs(x), y = x; /* x if it is NaN */
+    if (a < 1.0) y = d_fma(a, d_horner(a * a, NEAR, 13), a);
+    else if (a < 5.95) y = 1.0 - d_exp(-d_horner(a - 2.0, FAR, 22));
+    else if (a >= 5.95) y = 1.0;
+    return d_copysign(y, x);
 }
 
 #endif

@@ -7,6 +7,7 @@ machines.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -16,7 +17,7 @@ from cllm.hooks.specs import Document
 class PydocConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No options. (source is there for the config's sake and must be absent.)"""
 
-    source: None = None
+    source: Annotated[None, msgspec.Meta(description="nothing: pydoc reads no source")] = None
 
 
 class PydocDataset:

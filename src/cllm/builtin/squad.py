@@ -25,6 +25,7 @@ from typing import IO
 
 import msgspec
 
+from cllm.atomic import disk_errors
 from cllm.data.jsonevents import JsonEvents, boolean, finish, items, members, skip, string
 from cllm.errors import DataError
 from cllm.hooks.specs import Document
@@ -86,9 +87,7 @@ class _Article:
 
 
 class _Reader:
-    """Reads one file. It keeps where it stands (article, paragraph, question, from 0) for its
-    messages.
-    """
+    """Reads one file. It keeps where it stands (article, paragraph, question) for its messages."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +124,8 @@ class _Reader:
         for number in items(self._events, '"paragraphs"'):
             self._place.append(number)
             paragraph = self._paragraph()
-            article.body.write(_text(paragraph))
+            with disk_errors(DataError, "squad", Path(tempfile.gettempdir())):
+                article.body.write(_text(paragraph))
             article.n_segments += _n_segments(paragraph)
             article.n_context_characters += len(paragraph.context or "")
             self._place.pop()
@@ -186,9 +186,7 @@ class _Reader:
             raise self._events.error(came, "smaller paragraphs", "split it; it is held in memory whole")
 
     def _pieces(self, article: _Article) -> Iterator[Document]:
-        """The article's text: the title and the body, which is read back from where it waited for the
-        title.
-        """
+        """The article's text: the title, then the body, which has waited for it on disk."""
         source = f"{self._path}: {article.title}"
         counts = {"segments": article.n_segments, "context_characters": article.n_context_characters}
         article.body.seek(0)

@@ -16,16 +16,13 @@ from cllm.hooks.specs import Document
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """source: a file, a folder (all files in it, however deep, but hidden ones) or a glob (** for any
-    depth), or several.
-    """
+    """source: a file, a folder (all its files at any depth, but hidden ones), a glob, or several of them."""
 
     source: str | list[str]
 
 
 class TextDataset:
-    """Text files as documents: sources in the order given, files of a folder or glob in natural order (2
-    before 10).
+    """Text files as documents: sources as given, the files of a folder or glob in natural order (2 before 10).
 
     A file that is named twice is read once. Line ends stay as they are; a byte order mark is left out.
     """
@@ -61,9 +58,7 @@ class TextDataset:
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:
-    """The sort key under which file2 stands before file10. Equal numbers (01 and 1) fall back to plain
-    order.
-    """
+    """The sort key under which file2 stands before file10, and 01 before 1."""
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", path)], path
 
 

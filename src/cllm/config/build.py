@@ -10,7 +10,7 @@ import msgspec
 
 from cllm.config.convert import expected, shown, to_struct, unknown_key
 from cllm.config.presets import fill_sizes
-from cllm.config.rules import check_rules
+from cllm.config.rules import check_rules, refuse_finite
 from cllm.config.schema import (
     DEFAULT_CHECKS,
     DEFAULT_SINKS,
@@ -35,6 +35,8 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
         if key not in known:
             raise unknown_key("the config", key, known)
     _refuse_unwritable(values, "")
+    if "finite" in _table(values, "checks"):  # here, for a label that is set to false leaves nothing for a rule to see
+        refuse_finite("finite")
     config = Config(
         name=_name(values),
         model=to_struct(ModelConfig, fill_sizes(_table(values, "model")), "[model]"),
@@ -90,8 +92,8 @@ def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) 
             case False if label in defaults:
                 del parts[label]
             case False:
-                came = f"[{key}] {label} = false, which is not there anyway"
-                raise ConfigError("config", came, f"one of {', '.join(defaults)}", did_you_mean(label, defaults))
+                came = f"[{key}] {label} = false"
+                raise ConfigError("config", came, f"a default, {' or '.join(defaults)}", did_you_mean(label, defaults))
             case True:
                 parts[label] = Part(label)
             case Mapping():

@@ -82,12 +82,14 @@ def _communicator_is_there(config: Config) -> None:
 
 def _finite_is_fixed(config: Config) -> None:
     for label, part in config.checks.items():
-        if "finite" in (label, part.name):
-            _refuse(
-                f"[checks.{label}] names the check finite",
-                "no table for it: finite is always on and has no options",
-                f"remove [checks.{label}]",
-            )
+        if part.name == "finite":
+            refuse_finite(label)
+
+
+def refuse_finite(label: str) -> None:
+    """Raise the error of a config that configures, or switches off, the check finite under `label`."""
+    came = f"[checks] has {label}, the check finite" if label != "finite" else "[checks] has finite"
+    _refuse(came, "nothing about it: finite is always on and has no options", f"remove {label} from [checks]")
 
 
 RULES: tuple[Callable[[Config], None], ...] = (

@@ -1,6 +1,6 @@
 """From text to batches. Reading order: tokenizers, prepare, tokenfile, batches, mixture, source.
 
-    documents of a loader --tokenizer--> token files --(seed, n)--> batch n
+documents of a loader --tokenizer--> token files --(seed, n)--> batch n
 """
 
 from __future__ import annotations

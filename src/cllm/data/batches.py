@@ -25,9 +25,7 @@ Sampling = Literal["shuffle", "random"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B windows of T tokens. Where targets is -1 the weight is 0; padding has input 0 and document -1 as
-    well.
-    """
+    """B windows of T tokens. Padding has input 0, target -1, weight 0 and document -1."""
 
     index: int
     inputs: NDArray[np.int32] = field(repr=False)  # (B, T)
@@ -86,8 +84,7 @@ class Batches:
 
 
 def evaluation_batches(source: Source, block_size: int, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Yield windows that do not overlap, in order, so that every token but a file's first is a target
-    exactly once.
+    """Yield windows in order, so that every token but a file's first is a target exactly once.
 
     What is missing in a file's last window and in the last batch's rows is padding. `limit` batches,
     where there are more, are taken at equal distances over the whole source; None or 0: all of them.
@@ -120,9 +117,7 @@ def _fill(batch: Batch, source: Source, windows: Iterable[tuple[int, int]]) -> N
 
 
 def _fill_from(batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int) -> None:
-    """Write one file's windows; places: (n, 2) rows and first tokens. What lies behind the file's end
-    stays padding.
-    """
+    """Write one file's windows, up to its end; places: (n, 2) rows and first tokens."""
     rows, starts = places[:, 0], places[:, 1]
     positions = starts[:, None] + np.arange(batch.inputs.shape[1] + 1)  # (n, T + 1)
     tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]

@@ -70,9 +70,7 @@ class RandomStarts:
 
 
 def windows_per_epoch(n_tokens: int, block_size: int) -> int:
-    """How many windows of block_size inputs and as many targets, at any phase, do not overlap in their
-    inputs.
-    """
+    """How many windows fit, with their targets and at any phase, without overlap of their inputs."""
     if n_tokens <= block_size:
         raise DataError(
             who="data",
@@ -84,9 +82,7 @@ def windows_per_epoch(n_tokens: int, block_size: int) -> int:
 
 
 def permuted(first: int, n: int, seed: int, stream: int, epoch: int) -> NDArray[np.int64]:
-    """philox.permute of the indices first, first + 1 ... of a block: (BLOCK,) int64, fewer at the end of
-    n.
-    """
+    """philox.permute of the BLOCK indices from `first` on (fewer at the end of n): (k,) int64."""
     turn = _turn(philox.permutation_bits(n), philox.round_keys(seed, stream, epoch))
     values = turn(np.arange(first, min(n, first + BLOCK), dtype=np.uint64))
     while (outside := values >= n).any():
@@ -95,9 +91,7 @@ def permuted(first: int, n: int, seed: int, stream: int, epoch: int) -> NDArray[
 
 
 def _turn(bits: int, keys: tuple[int, ...]) -> Callable[[Uint64], Uint64]:
-    """One turn of philox.permute for arrays. Few items walk many turns, so theirs are looked up in a
-    table.
-    """
+    """One turn of philox.permute for arrays. Few items walk many turns: theirs are looked up in a table."""
     feistel: Any = philox.feistel  # its arithmetic is the same for integers and for arrays of uint64
     if 1 << bits > BLOCK:
         return lambda values: feistel(values, bits, keys)

@@ -16,7 +16,9 @@ import ijson  # type: ignore[import-untyped]
 from cllm.data.utf8 import read_utf8
 from cllm.errors import DataError
 
-MAX_VALUE_BYTES = 8 << 20  # the longest string or number: the parser holds one of them whole
+# The longest string or number. The parser holds one of them whole, and reads it again with each piece that
+# comes, so that its time grows with the square of the length: 1 s at this one.
+MAX_VALUE_BYTES = 4 << 20
 MAX_DEPTH = 64  # of a value that is skipped; SQuAD itself is 8 deep
 
 _FEED_BYTES = 1 << 16
@@ -67,16 +69,12 @@ class JsonEvents:
         return event
 
     def error(self, came: str, expected: str, todo: str = "repair the file or fetch it again") -> DataError:
-        """A DataError that names the file, the place in the loader's terms and how far the file was
-        read.
-        """
+        """A DataError that names the file, the place in the loader's terms and how far it was read."""
         where = f"{self.path}: {self.place()}, before byte {self.n_bytes_read:,}"
         return DataError(who=self.who, came=f"{where}: {came}", expected=expected, todo=todo)
 
     def _fill(self) -> None:
-        """Parse on until there is an event. A value that goes on for more than MAX_VALUE_BYTES is
-        refused.
-        """
+        """Parse on until there is an event; refuse a value of more than MAX_VALUE_BYTES."""
         self._events.clear()
         self._at = 0
         start = self.n_bytes_read
@@ -110,12 +108,11 @@ class JsonEvents:
         # ijson's backends raise a JSONError of their own, but also ValueError, ArithmeticError and
         # SystemError (for a number of 5,000 digits): whatever it is, the input is at fault.
         except Exception as error:
-            raise self.error(f"broken JSON ({_one_line(error)})", "one whole JSON value") from None
+            raise self.error(f"broken JSON ({_reason(error)})", "one whole JSON value") from None
 
 
 def members(events: JsonEvents, name: str, keys: frozenset[str]) -> Iterator[str]:
-    """Walk an object: yield each key of `keys`, whose value the caller reads before it goes on; skip the
-    others.
+    """Walk an object: yield each key of `keys`, whose value the caller reads then; skip the others.
 
     A key of `keys` that stands twice is an error: taking the first or the last would be a guess.
     """
@@ -133,9 +130,7 @@ def members(events: JsonEvents, name: str, keys: frozenset[str]) -> Iterator[str
 
 
 def items(events: JsonEvents, name: str) -> Iterator[int]:
-    """Walk an array: yield the number of each item, from 0; the caller reads the item before it goes
-    on.
-    """
+    """Walk an array: yield the number of each item, from 0; the caller reads the item then."""
     _expect(events, "start_array", name, "an array")
     n = 0
     while events.peek()[0] != "end_array":
@@ -200,5 +195,7 @@ class _EscapeCheck:
         return len(self._carry) < _ESCAPE_BYTES
 
 
-def _one_line(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    while error.__cause__:  # a SystemError says nothing, what it came from does
+        error = error.__cause__
     return " ".join(str(error).split())[:160] or type(error).__name__

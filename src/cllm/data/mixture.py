@@ -32,9 +32,7 @@ class Mixture:
 
     @classmethod
     def of(cls, parts: Sequence[TokenFile], weights: Sequence[float]) -> Mixture:
-        """Mix files by weights, which need not sum to 1. Raises DataError for weights or files that do
-        not go together.
-        """
+        """Mix files by weights of any sum. Raises DataError for what does not go together."""
         _check_parts(parts)
         return cls(tuple(parts), deal(weights, len(parts)))
 
@@ -52,8 +50,7 @@ class Mixture:
 
 
 def deal(weights: Sequence[float], n_parts: int) -> tuple[int, ...]:
-    """Weights -> places of ROUND: each its share rounded down, at least 1; what is left goes to the
-    largest remainders.
+    """Weights -> places of ROUND: each its share rounded down, at least 1; the rest by largest remainders.
 
     Uses + - * / and comparing only, in the order given: the same places on any machine.
     """

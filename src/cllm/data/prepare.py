@@ -7,24 +7,23 @@ nothing behind.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside, write_file
-from cllm.data.split import Ranges, split
+from cllm.data.counts import Counts
+from cllm.data.parts import write_part
 from cllm.data.spool import Spool
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizers import save_tokenizer
-from cllm.data.tokenwrite import make_header, write_token_file
+from cllm.data.tokenwrite import make_header
 from cllm.errors import DataError, TokenizerError
 from cllm.hooks.specs import Dataset, Document, Tokenizer
 
@@ -56,8 +55,7 @@ class PrepareReport:
 def prepare(
     dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], out: str | Path, validation: float = 0.1
 ) -> PrepareReport:
-    """Tokenise all documents into the new folder `out`; `validation` is the share of documents that is
-    kept apart.
+    """Tokenise all documents into the new folder `out`, with a share of them held out for validation.
 
     tokenizer: one, or a class of them; a class with `from_texts` learns from the documents first, which
     are then read twice. Raises DataError (also where `out` is in use or cannot be written) and
@@ -70,7 +68,7 @@ def prepare(
         tokenizer = tokenizer_for(tokenizer, dataset)
         spool = Spool(folder, tokenizer.vocab_size)
         try:
-            counts = _Counts()
+            counts = Counts()
             for document in dataset.documents():
                 counts.add(document)
                 spool.add(_encode(tokenizer, document), begins=not document.continues)
@@ -83,48 +81,12 @@ def prepare(
 
 
 def tokenizer_for(tokenizer: Tokenizer | type[Tokenizer], dataset: Dataset) -> Tokenizer:
-    """The tokenizer itself, or one of the class: learned from the dataset's texts where it has
-    `from_texts`.
-    """
+    """The tokenizer itself, or one of the class, which learns from the dataset if it has `from_texts`."""
     if not isinstance(tokenizer, type):
         return tokenizer
     learn: Any = getattr(tokenizer, "from_texts", None)
     made: Tokenizer = learn(document.text for document in dataset.documents()) if learn else tokenizer()
     return made
-
-
-class _Counts:
-    """Sums over the documents, and the digest of their texts and boundaries."""
-
-    def __init__(self) -> None:
-        self.n_characters = 0
-        self.n_segments = 0
-        self.n_context_characters = 0
-        self._all = hashlib.blake2b(digest_size=32)
-        self._document = hashlib.blake2b(digest_size=32)
-
-    def add(self, document: Document) -> None:
-        self.n_characters += len(document.text)
-        self.n_segments += document.counts.get("segments", 0 if document.continues else 1)
-        self.n_context_characters += document.counts.get("context_characters", 0)
-        if not document.continues:
-            self._all.update(self._document.digest())
-            self._document = hashlib.blake2b(digest_size=32)
-        self._document.update(document.text.encode("utf-8", "surrogatepass"))
-
-    def source_digest(self) -> str:
-        """Hexadecimal BLAKE2b-256 of those of nothing and of each document's UTF-8, in order."""
-        whole = self._all.copy()
-        whole.update(self._document.digest())
-        return whole.hexdigest()
-
-
-def source_digest(dataset: Dataset) -> str:
-    """The digest that `prepare` would give the dataset's text; reads all of it."""
-    counts = _Counts()
-    for document in dataset.documents():
-        counts.add(document)
-    return counts.source_digest()
 
 
 def _encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:
@@ -143,55 +105,29 @@ def _encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:
     return tokens
 
 
-def _write_files(folder: Path, spool: Spool, counts: _Counts, tokenizer: Tokenizer, validation: float) -> PrepareReport:
-    starts = spool.document_starts()
-    if not len(starts):
+def _write_files(folder: Path, spool: Spool, counts: Counts, tokenizer: Tokenizer, validation: float) -> PrepareReport:
+    if not spool.n_documents:
         raise _refuse("no text", "at least one document that is not empty", "name another source")
-    report = PrepareReport(
-        n_documents=len(starts),
+    digests = (tokenizer.digest(), counts.source_digest())
+    header = make_header(spool.n_tokens, spool.n_documents, tokenizer.vocab_size, tokenizer.name, *digests)
+    return PrepareReport(
+        n_documents=spool.n_documents,
         n_segments=counts.n_segments,
         n_characters=counts.n_characters,
         n_context_characters=counts.n_context_characters,
         n_tokens=spool.n_tokens,
-        n_train_tokens=0,
-        n_validation_tokens=0,
+        n_train_tokens=write_part(folder / TRAIN_FILE, spool, header, validation, held_out=False),
+        n_validation_tokens=write_part(folder / VALIDATION_FILE, spool, header, validation, held_out=True),
         vocab_size=tokenizer.vocab_size,
         tokenizer=tokenizer.name,
-        tokenizer_digest=tokenizer.digest(),
-        source_digest=counts.source_digest(),
+        tokenizer_digest=digests[0],
+        source_digest=digests[1],
     )
-    train, held_out = split(starts, spool.n_tokens, validation)
-    return replace(
-        report,
-        n_train_tokens=_write_part(folder / TRAIN_FILE, spool, train, report),
-        n_validation_tokens=_write_part(folder / VALIDATION_FILE, spool, held_out, report),
-    )
-
-
-def _write_part(path: Path, spool: Spool, ranges: Ranges, report: PrepareReport) -> int:
-    """Write one part, if there is something in it; return its number of tokens."""
-    ends = np.cumsum(ranges[:, 1] - ranges[:, 0])
-    if not len(ends):
-        return 0
-    n_tokens = int(ends[-1])
-    header = make_header(
-        n_tokens,
-        len(ends),
-        report.vocab_size,
-        report.tokenizer,
-        report.tokenizer_digest,
-        report.source_digest,
-    )
-    starts = np.append(0, ends[:-1])
-    write_token_file(path, header, [starts], spool.tokens(ranges))
-    return n_tokens
 
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out`, absent or empty so far, that becomes `out` when the block ends
-    well.
-    """
+    """A temporary folder that becomes `out`, absent or empty so far, when the block ends well."""
     temporary = temporary_beside(out)
     try:
         with disk_errors(DataError, "prepare", out):

@@ -12,8 +12,9 @@ from typing import Any
 from cllm.atomic import disk_errors
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
+from cllm.data.counts import source_digest
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE, prepare, source_digest
+from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE, prepare
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
@@ -38,9 +39,7 @@ class Kinds:
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """Tokens to train on, tokens to validate on (None: there are none), and their tokenizer (None:
-    unknown).
-    """
+    """Tokens to train on, tokens to validate on if there are any, and their tokenizer if it is known."""
 
     train: Source
     validation: Source | None
@@ -143,9 +142,7 @@ def _prepare_once(dataset: Dataset, tokenizer: type[Tokenizer], folder: Path, va
 
 
 def _text_digest(dataset: Dataset) -> str:
-    """A digest that changes with the text: of the dataset's files, where it names them, else of all
-    documents.
-    """
+    """A digest that changes with the text: of the dataset's files, if it names them, else of its documents."""
     files: Callable[[], list[Path]] | None = getattr(dataset, "files", None)
     if files is None:
         return source_digest(dataset)

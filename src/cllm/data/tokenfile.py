@@ -69,8 +69,7 @@ class TokenFile:
 
     @classmethod
     def open(cls, path: str | Path, vocab_size: int | None = None) -> TokenFile:
-        """Map a token file or a nanoGPT .bin; of the latter, `vocab_size` is the largest id + 1 unless
-        it is given.
+        """Map a token file, or nanoGPT's .bin with `vocab_size` or else its largest id + 1.
 
         Raises TokenFileError for a file that is missing, truncated, altered or of another kind.
         """

@@ -61,9 +61,7 @@ class ByteTokenizer:
 
 
 class CharTokenizer:
-    """Token ids are places in an alphabet: the characters (code points) of one text, in ascending
-    order.
-    """
+    """Token ids are places in an alphabet: the characters (code points) of a text, ascending."""
 
     name = "char"
 
@@ -84,18 +82,14 @@ class CharTokenizer:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> CharTokenizer:
-        """Build the alphabet in one pass; memory is bounded by the longest text and the number of
-        characters.
-        """
+        """Build the alphabet in one pass over any amount of text."""
         alphabet: set[str] = set()
         for text in texts:
             alphabet.update(text)
         return cls("".join(alphabet))
 
     def encode(self, text: str) -> Tokens:
-        """Text -> (n,) in the smallest dtype. Raises TokenizerError that names an unknown character and
-        its place.
-        """
+        """Text -> (n,), smallest dtype. Raises TokenizerError that says which character is unknown, and where."""
         points = _code_points(text)
         known = points < len(self._ids)
         ids = self._ids[np.where(known, points, 0)]
@@ -122,9 +116,7 @@ class CharTokenizer:
 
 
 class StreamDecoder(Protocol):
-    """Decodes ids as they come: the texts of all `push` and of `finish` together are what `decode` gives
-    for all ids.
-    """
+    """Decodes ids as they come: all its texts together are what `decode` gives for all ids."""
 
     def push(self, ids: ArrayLike) -> str:
         """Take ids and return the text that is now certain."""
@@ -134,9 +126,7 @@ class StreamDecoder(Protocol):
 
 
 def stream_decoder(tokenizer: Tokenizer) -> StreamDecoder:
-    """The tokenizer's own stream decoder, or for one that decodes id by id (as `char` does) the plain
-    one.
-    """
+    """The tokenizer's own stream decoder, or a plain one for ids that are whole characters, as char's."""
     own = getattr(tokenizer, "stream_decoder", None)
     decoder: StreamDecoder = own() if own else _PlainStream(tokenizer)
     return decoder

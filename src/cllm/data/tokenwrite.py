@@ -36,9 +36,7 @@ def write_tokens(
     vocab_size: int,
     document_starts: Sequence[int] = (0,),
 ) -> None:
-    """Write tokens (n_tokens,), each in 0 <= token < vocab_size, as a token file whose tokenizer is
-    unknown.
-    """
+    """Write tokens (n_tokens,), 0 <= token < vocab_size, as a token file of an unknown tokenizer."""
     array = np.asarray(tokens)
     if array.size == 0 or int(array.min()) < 0 or int(array.max()) >= vocab_size:
         raise ValueError(f"tokens are one or more integers in 0 <= token < {vocab_size}")

@@ -1,0 +1,133 @@
+"""The stepping executor: one op of one shard at a time, every buffer with memory of its own, a look after each.
+
+It gives the bits of the fused executor and serves to see where they come from. Not for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.engine import Batch
+from cllm.errors import KernelError
+from cllm.lowering import WORKER, lower
+from cllm.program import LOSSES, Program
+from cllm.reduction import shard_boundaries
+from cllm.reference import Reference
+
+Float32 = NDArray[np.float32]
+
+# Norm of the difference over norm, from which a buffer counts as different from its float64 definition: float32
+# keeps 6e-8, and what earlier ops rounded adds up over a deep model.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one op of one shard has just written: values after its forward, gradients after its backward."""
+
+    shard: int
+    op: int
+    backward: bool
+    written: dict[str, NDArray[Any]]  # views: look before the next probe
+
+
+class Stepper:
+    """Walks a training Program over one batch."""
+
+    def __init__(self, program: Program, batch_size: int, micro_batch_size: int | None = None, seed: int = 0) -> None:
+        self.program, self.seed = program, seed
+        self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
+        rows = int(np.diff(self.boundaries).max()) * program.block_size
+        self._lowered = lower(program, rows, program.block_size, share=False)
+        self._arena = np.zeros(self._lowered.plan.size, dtype=np.float32)
+        self._scratch = np.zeros(self._lowered.scratch_size, dtype=np.float32)
+        self._packed = np.zeros(max(1, self._lowered.packed_size), dtype=np.float32)
+        self._losses = np.zeros((batch_size, program.block_size), dtype=np.float32)
+        self._sums = np.zeros((2, len(self.boundaries) - 1))
+        self._workers = np.zeros(1, dtype=WORKER)
+        self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
+        self.gradient = np.zeros(program.n_trainable, dtype=np.float32)  # of the shard that was walked last
+        self._executor = kernels.executor.Executor(
+            self._lowered.ops.ctypes.data, len(program.ops), self._lowered.packings.ctypes.data,
+            len(self._lowered.packings), self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
+        )
+
+    def walk(self, parameters: Float32, batch: Batch) -> Iterator[Probe]:
+        """All shards, each forward and backward, a probe after every op."""
+        self._executor.set_batch(
+            kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
+            kernels.address(batch.weights), self._losses.ctypes.data, self.boundaries.ctypes.data,
+            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.program.block_size, 0, batch.index, self.seed,
+        )
+        self._executor.pack(kernels.address(parameters))
+        n_ops = len(self.program.ops)
+        for shard in range(len(self.boundaries) - 1):
+            for op, backward in [(i, False) for i in range(n_ops)] + [(i, True) for i in reversed(range(n_ops))]:
+                status = self._executor.run_one(op, backward, shard, self.gradient.ctypes.data, 1)
+                if status:
+                    name = self.program.ops[op].name
+                    raise KernelError("stepping", f"status {status} of {name}", "status 0", "check the batch's tokens")
+                yield Probe(shard, op, backward, self._written(shard, op, backward))
+
+    def _written(self, shard: int, index: int, backward: bool) -> dict[str, NDArray[Any]]:
+        op, rows = self.program.ops[index], self._rows(shard)
+        if not backward:
+            names = () if op.kind.backward_does_forward else op.outputs
+            return {name: self._view(self._lowered.plan.values, name, rows) for name in names}
+        plan, views = self._lowered.plan.gradients, dict(self.program.views(self.gradient))
+        written = {name: self._view(plan, name, rows) for name in op.inputs if name in plan}
+        written.update({name: views[name] for name in op.parameters if name is not None and name in views})
+        if op.kind.backward_does_forward:
+            first, last = self.boundaries[shard], self.boundaries[shard + 1]
+            written[LOSSES] = self._losses[first:last].reshape(-1)
+        return written
+
+    def _rows(self, shard: int) -> int:
+        return int(self.boundaries[shard + 1] - self.boundaries[shard]) * self.program.block_size
+
+    def _view(self, plan: dict[str, int], name: str, rows: int) -> Float32:
+        size = self.program.buffers[name].size(rows)
+        return self._arena[plan[name] : plan[name] + size].reshape(rows, -1)
+
+
+def compare(stepper: Stepper, parameters: Float32, batch: Batch) -> int:
+    """Hold every op of one batch against the reference; returns how many tensors were compared.
+
+    KernelError at the first that differs: op, direction, tensor and how far. This is CLLM_DEBUG=3.
+    """
+    program, bounds, n = stepper.program, stepper.boundaries, 0
+    exact = {name: view.astype(np.float64) for name, view in program.views(parameters)}
+    reference: Reference | None = None
+    shard = -1
+    for probe in stepper.walk(parameters, batch):
+        if probe.shard != shard:
+            shard = probe.shard
+            part = slice(int(bounds[shard]), int(bounds[shard + 1]))
+            reference = Reference(
+                program, exact, batch.inputs[part], batch.targets[part], batch.weights[part],
+                int(bounds[shard]), batch.index, stepper.seed,
+            )
+        assert reference is not None
+        (reference.backward if probe.backward else reference.forward)(probe.op)
+        for name, computed in probe.written.items():
+            known = reference.gradients if probe.backward and name != LOSSES else reference.values
+            _refuse_difference(probe, program.ops[probe.op].name, name, computed, known[name])
+            n += 1
+    return n
+
+
+def _refuse_difference(probe: Probe, op: str, name: str, computed: NDArray[Any], exact: NDArray[Any]) -> None:
+    error = float(np.linalg.norm(computed.reshape(-1) - exact.reshape(-1)))
+    scale = float(np.linalg.norm(exact))
+    if not error <= TOLERANCE * scale + 1e-12:
+        direction = "backward" if probe.backward else "forward"
+        raise KernelError(
+            "CLLM_DEBUG=3", f"{op}, {direction}, shard {probe.shard}: {name} differs by {error:.3g} of {scale:.3g}",
+            f"at most {TOLERANCE:g} of it", "this op's kernel or reference is wrong, or the values are not finite",
+        )

@@ -1,0 +1,64 @@
+"""Schedules: their shape at the places that matter, and their bits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from cllm.builtin.schedules import Constant, ConstantConfig, Cosine, CosineConfig
+from cllm.errors import ConfigError
+
+
+def cosine(warmup_steps: int = 0, decay_steps: int = 100, minimum_ratio: float = 0.1) -> Cosine:
+    return Cosine(CosineConfig(warmup_steps=warmup_steps, decay_steps=decay_steps, minimum_ratio=minimum_ratio))
+
+
+def test_constant_is_one_after_its_warmup() -> None:
+    assert [Constant(ConstantConfig())(step) for step in (0, 1, 10**9)] == [1.0, 1.0, 1.0]
+    schedule = Constant(ConstantConfig(warmup_steps=3))
+    assert [schedule(step) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [(0, 1 / 11), (9, 10 / 11), (10, 1.0), (60, 0.55), (110, 0.1), (111, 0.1), (10**9, 0.1)],
+)
+def test_cosine_rises_falls_and_stays(step: int, factor: float) -> None:
+    assert cosine(warmup_steps=10, decay_steps=110)(step) == pytest.approx(factor, abs=1e-15)
+
+
+def test_cosine_is_the_formula_between() -> None:
+    schedule = cosine(warmup_steps=7, decay_steps=207, minimum_ratio=0.25)
+    for step in range(7, 207):
+        expected = 0.25 + 0.75 * 0.5 * (1.0 + math.cos(math.pi * (step - 7) / 200))
+        assert schedule(step) == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("minimum_ratio", [0.0, 0.1, 1.0])
+def test_cosine_never_rises_nor_leaves_its_bounds(minimum_ratio: float) -> None:
+    schedule = cosine(decay_steps=997, minimum_ratio=minimum_ratio)
+    factors = [schedule(step) for step in range(1000)]
+    assert factors == sorted(factors, reverse=True)
+    assert (factors[0], factors[-1]) == (1.0, minimum_ratio)
+    assert all(minimum_ratio <= factor <= 1.0 for factor in factors)
+
+
+def test_cosine_gives_these_bits_on_every_machine() -> None:
+    schedule = cosine(warmup_steps=10, decay_steps=2000)
+    assert [schedule(step).hex() for step in (4, 11, 500, 1005, 1999)] == BITS
+
+
+BITS: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CosineConfig(), "no decay_steps"),
+        (CosineConfig(decay_steps=10, warmup_steps=10), "warmup_steps = 10 of decay_steps = 10"),
+    ],
+)
+def test_a_course_without_length_is_refused(config: CosineConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Cosine(config)

@@ -1,0 +1,91 @@
+"""Every command and every piece of Python in README and docs runs, in a folder of the page's own, in the page's order.
+
+What is too long for a test is made short by notes in comments before the block: see markdown.py. The folder has
+book.txt, train-v2.0.json (both small and generated), configs/ and docs/examples/.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.inputs import a_book, a_squad_file
+from tests.docs.markdown import PAGES, ROOT, Block, blocks
+from tests.docs.output import difference
+
+RUN = ("console", "python")
+SHOWN_ONLY = ("", "toml", "json", "text", "c", "cython")
+
+names = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if shutil.which("cllm") is None:
+        pytest.skip("the command cllm is not on the PATH: install the package, as tox does")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    examples = ROOT / "docs" / "examples"
+    if examples.is_dir():
+        shutil.copytree(examples, tmp_path / "docs" / "examples")
+    (tmp_path / "book.txt").write_text(a_book(), encoding="utf-8")
+    (tmp_path / "train-v2.0.json").write_text(a_squad_file(), encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("CLLM_ISA", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [n for n in names if any(b.language in RUN for b in blocks(ROOT / n))])
+def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
+    digests: dict[str, str] = {}
+    for block in blocks(ROOT / name):
+        target = block.note("file")
+        if target is not None:
+            (folder / target).write_text(block.adapted(block.text), encoding="utf-8")
+        elif block.note("skip"):
+            continue
+        elif block.language == "python":
+            _run_python(block, folder)
+        elif block.language == "console":
+            _run_commands(block, folder, digests)
+
+
+def test_a_page_says_what_its_blocks_are() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            assert block.language in RUN + SHOWN_ONLY, f"{block.place}: what is {block.language!r}?"
+            assert block.language == "console" or not re.search(r"^\$ ", block.text, re.MULTILINE), block.place
+            assert block.language != "console" or block.commands(), f"{block.place}: no command after '$ '"
+
+
+def test_only_what_no_test_can_do_is_skipped() -> None:
+    skipped = {c for page in PAGES for b in blocks(page) if b.note("skip") for c, _ in b.commands()}
+    allowed = re.compile(r"(git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$))")
+    assert all(allowed.match(command) for command in skipped), skipped
+
+
+def _run_commands(block: Block, folder: Path, digests: dict[str, str]) -> None:
+    commands = block.commands()
+    for number, (command, shown) in enumerate(commands, 1):
+        wanted = int(block.note("exit") or 0) if number == len(commands) else 0
+        run = _run(["bash", "-c", block.adapted(command)], folder)
+        assert run.returncode == wanted, f"{block.place}: {command}\nexit {run.returncode}\n{run.stdout}"
+        problem = difference(shown, run.stdout, digests)
+        assert problem is None, f"{block.place}: {command}\n{problem}"
+
+
+def _run_python(block: Block, folder: Path) -> None:
+    run = _run([sys.executable, "-c", block.adapted(block.text)], folder)
+    assert run.returncode == 0, f"{block.place}:\n{run.stdout}"
+
+
+def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, text=True, encoding="utf-8", errors="replace", timeout=120, check=False,
+    )

@@ -1,0 +1,98 @@
+"""Calls into checks and sinks that may fail: a check's failure aborts, a sink's ends the sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from cllm.hooks import Abort, Clip, GradientView, Ok, SkipStep, StepReport, Verdict
+from cllm.hooks.calling import Sinks, judge
+from tests.hooks.values import a_report, a_view
+
+
+@dataclass
+class Answers:
+    """A check with one answer, or one error."""
+
+    answer: Verdict | Exception
+    seen: list[GradientView] = field(default_factory=list)
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        self.seen.append(view)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_every_check_sees_the_step_and_the_decision_is_theirs() -> None:
+    checks = {"a": Answers(Ok()), "b": Answers(SkipStep("odd")), "c": Answers(Clip(0.5))}
+    decision = judge(checks, a_view())
+    assert (decision.kind, decision.reasons) == ("skip", ("b: odd",))
+    assert all(check.seen == [a_view()] for check in checks.values())
+
+
+def test_an_exception_in_a_check_is_abort_with_its_label_and_place() -> None:
+    decision = judge({"mine": Answers(KeyError("loss")), "ok": Answers(Ok())}, a_view())
+    assert decision.kind == "abort"
+    assert decision.reasons[0].startswith("mine: the check failed: KeyError: 'loss' (test_calling.py:")
+
+
+def test_a_check_does_not_stop_ctrl_c() -> None:
+    class Interrupts:
+        def after_reduction(self, view: GradientView) -> Verdict:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge({"a": Interrupts()}, a_view())
+
+
+def test_a_check_that_loses_its_answer_aborts() -> None:
+    class Silent:
+        def after_reduction(self, view: GradientView) -> Verdict:
+            return None  # type: ignore[return-value]
+
+    assert judge({"a": Silent()}, a_view()).kind == "abort"
+    assert judge({"a": Answers(Abort("x"))}, a_view()).reasons == ("a: x",)
+
+
+@dataclass
+class Keeps:
+    """A sink that remembers, and fails from its `fails_at`-th report on."""
+
+    fails_at: int = 99
+    reports: list[StepReport] = field(default_factory=list)
+    closed: int = 0
+
+    def emit(self, report: StepReport) -> None:
+        self.reports.append(report)
+        if len(self.reports) >= self.fails_at:
+            raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_failing_sink_is_closed_and_left_out_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    bad, good = Keeps(fails_at=2), Keeps()
+    sinks = Sinks({"bad": bad, "good": good})
+    for _ in range(4):
+        sinks.emit(a_report())
+    sinks.close()
+    sinks.close()
+    assert (len(bad.reports), bad.closed) == (2, 1)
+    assert (len(good.reports), good.closed) == (4, 1)
+    warning = capsys.readouterr().err
+    assert warning.count("warning") == 1
+    assert "sink bad failed and is left out from here on: OSError: [Errno 28] No space left on device" in warning
+
+
+def test_a_sink_that_fails_to_close_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    class Sticky(Keeps):
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    good = Keeps()
+    Sinks({"good": good, "sticky": Sticky()}).close()
+    assert good.closed == 1
+    assert "sink sticky failed" in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""Gathering plugins: found where they are installed or named, and the broken ones kept out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cllm.errors import PluginError, UsageError
+from cllm.hooks.manager import build_manager
+from cllm.hooks.plugins import PluginRow, Plugins
+from tests.hooks.conftest import Shelf
+
+GOOD = """
+from cllm.hooks import ReducerSpec, hookimpl
+
+@hookimpl
+def cllm_register_reducers():
+    yield ReducerSpec("{name}", "a reducer", "no.such.module:Class")
+"""
+
+BROKEN = {
+    "does not import": "import no_such_module_anywhere",
+    "is no Python": "def (",
+    "exits": "raise SystemExit(3)",
+    "raises when asked": """
+        from cllm.hooks import hookimpl
+
+        @hookimpl
+        def cllm_register_reducers():
+            yield from ()
+            raise RuntimeError("out of order")
+        """,
+    "yields another kind": """
+        from cllm.hooks import CheckSpec, hookimpl
+
+        @hookimpl
+        def cllm_register_reducers():
+            yield CheckSpec("x", "a check", "a.b:c")
+        """,
+    "yields a bad spec": """
+        from cllm.hooks import ReducerSpec, hookimpl
+
+        @hookimpl
+        def cllm_register_reducers():
+            yield ReducerSpec("Bad Name", "a reducer", "a.b:c")
+        """,
+    "has an unknown hook": """
+        from cllm.hooks import hookimpl
+
+        @hookimpl
+        def cllm_register_reducer():
+            return []
+        """,
+    "wants an unknown argument": """
+        from cllm.hooks import hookimpl
+
+        @hookimpl
+        def cllm_step_end(reports):
+            pass
+        """,
+    "is a wrapper": """
+        from cllm.hooks import hookimpl
+
+        @hookimpl(wrapper=True)
+        def cllm_step_end(report):
+            yield
+        """,
+    "has no hook": "x = 3",
+    "forgot to mark its hook": """
+        def cllm_register_reducers():
+            return []
+        """,
+}
+
+
+def row(plugins: Plugins, name: str) -> PluginRow:
+    return next(row for row in plugins.list() if row.name == name)
+
+
+def test_cllm_itself_is_a_plugin_that_provides_its_parts() -> None:
+    builtin = build_manager().list()[0]
+    assert (builtin.name, builtin.distribution, builtin.state) == ("builtin", "cllm", "active")
+    assert "reducer tree" in builtin.provides
+
+
+def test_an_installed_plugin_is_found_with_its_distribution(shelf: Shelf) -> None:
+    shelf.install("median", GOOD.format(name="mine.median"), distribution="cllm-median", version="2.5")
+    plugins = build_manager()
+    found = row(plugins, "median")
+    assert (found.distribution, found.version, found.state) == ("cllm-median", "2.5", "active")
+    assert found.provides == ("reducer mine.median",)
+    assert "mine.median" in plugins.names("reducer")
+    assert {"name": "median", "distribution": "cllm-median", "version": "2.5"} in plugins.record()
+
+
+def test_installed_plugins_come_by_name_wherever_they_are(shelf: Shelf) -> None:
+    for name in ("zeta", "alpha", "mu"):
+        shelf.install(name, GOOD.format(name=name))
+    ours = [row.name for row in build_manager().list() if row.distribution.startswith("dist-")]
+    assert ours == ["alpha", "mu", "zeta"]
+
+
+@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_shown_and_left_out(source: str, shelf: Shelf) -> None:
+    shelf.install("faulty", source, distribution="cllm-faulty")
+    plugins = build_manager()
+    faulty = row(plugins, "faulty")
+    assert (faulty.state, faulty.distribution, faulty.provides) == ("broken", "cllm-faulty", ())
+    assert faulty.problem
+    assert "\n" not in faulty.problem
+    assert "tree" in plugins.names("reducer")
+    assert "faulty" not in [entry["name"] for entry in plugins.record()]
+    plugins.fire("cllm_step_end", report=None)
+
+
+@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_an_error_when_strict_or_named(source: str, shelf: Shelf) -> None:
+    shelf.install("faulty", source, distribution="cllm-faulty")
+    for arguments, strict in (([], True), (["faulty"], False)):
+        with pytest.raises(PluginError, match=r"plugin faulty \(cllm-faulty\)"):
+            build_manager(arguments, strict=strict)
+    path = shelf.module("one_file", source)
+    with pytest.raises(PluginError, match="one_file"):
+        build_manager([str(path)])
+
+
+def test_the_problem_says_where_it_is(shelf: Shelf) -> None:
+    path = shelf.module("late", "x = 1\ny = 1 / 0\n")
+    with pytest.raises(PluginError, match=r"ZeroDivisionError: division by zero \(late\.py:2\)"):
+        build_manager([str(path)])
+
+
+def test_an_unmarked_hook_is_explained(shelf: Shelf) -> None:
+    path = shelf.module("unmarked", BROKEN["forgot to mark its hook"])
+    with pytest.raises(PluginError, match="mark cllm_register_reducers with @hookimpl"):
+        build_manager([str(path)])
+
+
+def test_no_leaves_a_plugin_out_without_importing_it(shelf: Shelf) -> None:
+    shelf.install("faulty", "raise SystemExit(3)")
+    plugins = build_manager(["no:faulty"], strict=True)
+    assert row(plugins, "faulty").state == "left out"
+    assert "faulty" not in [entry["name"] for entry in plugins.record()]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("no:stirdy", 'did you mean "sturdy"?'),
+        ("no:", "expected one of builtin"),
+        ("no:builtin", "cllm can do without"),
+        ("./absent.py", "No such file"),
+        ("a-b", "expected a file.py, a module, or no:NAME"),
+        ("", "expected a file.py"),
+    ],
+)
+def test_a_p_that_makes_no_sense(argument: str, message: str, shelf: Shelf) -> None:
+    shelf.install("sturdy", GOOD.format(name="sturdy.x"))
+    with pytest.raises(UsageError) as caught:
+        build_manager([argument])
+    assert message in str(caught.value)
+
+
+def test_p_takes_a_file(shelf: Shelf, tmp_path: Path) -> None:
+    path = tmp_path / "my_check.py"
+    path.write_text(GOOD.format(name="mine"), encoding="utf-8")
+    plugins = build_manager([str(path), str(path)])
+    mine = row(plugins, "my_check")
+    assert (mine.distribution, mine.location, mine.state) == (str(path), str(path), "active")
+    before = mine.version
+    path.write_text(GOOD.format(name="mine") + "# changed\n", encoding="utf-8")
+    assert row(build_manager([str(path)]), "my_check").version != before
+    assert row(build_manager([str(path), "no:my_check"]), "my_check").state == "left out"
+
+
+def test_a_file_may_have_structs_whose_annotations_are_text(shelf: Shelf) -> None:
+    source = """
+    from __future__ import annotations
+    from typing import Annotated
+    from msgspec import Meta, Struct
+    from cllm.hooks import CheckSpec, Ok, hookimpl
+
+    Small = Annotated[int, Meta(le=9)]
+
+    class Options(Struct):
+        size: Small = 3
+
+    class Check:
+        def __init__(self, options):
+            self.size = options.size
+        def after_reduction(self, view):
+            return Ok()
+
+    @hookimpl
+    def cllm_register_stability_checks():
+        yield CheckSpec("small", "a check", Check, Options)
+    """
+    from cllm.config import Part
+
+    plugins = build_manager([str(shelf.module("lazy_types", source))])
+    assert plugins.make("check", Part("small", {"size": 5})).size == 5
+
+
+def test_p_takes_a_module(shelf: Shelf) -> None:
+    shelf.module("some_module", GOOD.format(name="some"))
+    plugins = build_manager(["some_module"])
+    assert row(plugins, "some_module").state == "active"
+    assert "some" in plugins.names("reducer")
+
+
+def test_p_of_what_is_installed_adds_nothing(shelf: Shelf) -> None:
+    shelf.install("twice", GOOD.format(name="twice"), distribution="cllm-twice")
+    for argument in ("twice", "twice_of_cllm_twice"):
+        rows = [row for row in build_manager([argument]).list() if row.name.startswith("twice")]
+        assert [row.name for row in rows] == ["twice"]
+
+
+def test_two_plugins_of_one_name_are_an_error_that_names_both(shelf: Shelf) -> None:
+    shelf.install("same", GOOD.format(name="a"), distribution="first-one")
+    shelf.install("same", GOOD.format(name="b"), distribution="second-one")
+    with pytest.raises(PluginError, match="plugin same: two of this name, from first-one and from second-one"):
+        build_manager()
+    assert not {"a", "b"} & set(build_manager(["no:same"]).names("reducer"))
+
+
+def test_two_parts_of_one_name_are_an_error_that_names_both(shelf: Shelf) -> None:
+    shelf.install("one", GOOD.format(name="shared"), distribution="first-one")
+    shelf.install("two", GOOD.format(name="shared"), distribution="second-one")
+    with pytest.raises(PluginError, match="reducer shared: two of this name, from first-one and from second-one"):
+        build_manager()
+    assert "shared" in build_manager(["no:two"]).names("reducer")
+
+
+def test_a_built_in_name_cannot_be_taken_over(shelf: Shelf) -> None:
+    shelf.install("sly", GOOD.format(name="tree"), distribution="cllm-sly")
+    with pytest.raises(PluginError, match=r"reducer tree: two of this name, from cllm and from cllm-sly; .*no:sly"):
+        build_manager()
+
+
+def test_managers_do_not_share_anything(shelf: Shelf) -> None:
+    path = shelf.module("alone", GOOD.format(name="alone"))
+    assert "alone" in build_manager([str(path)]).names("reducer")
+    assert "alone" not in build_manager().names("reducer")
+
+
+def test_trace_prints_each_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    build_manager()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("CLLM_TRACE_PLUGINS", "1")
+    build_manager()
+    assert "cllm: trace: cllm_register_reducers of plugin builtin\n" in capsys.readouterr().err

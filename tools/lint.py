@@ -1,0 +1,80 @@
+"""Finds what numerics.md forbids and no compiler warns of: `python -m tools.lint [FILE ...]`, 1 if anything is found.
+
+Not a style checker (that is ruff). The rules for Cython, C and build files are in tools/lint_compiled.py, those for
+Python in tools/lint_python.py; what is exempt, and why, stands in EXEMPT below and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.lint_compiled import lint_build, lint_c, lint_cython
+from tools.lint_finding import Finding
+from tools.lint_python import lint_python
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOTS = ("src/cllm", "plugins", "benchmarks")
+BUILD_FILES = ("meson.build", "meson.options", "pyproject.toml", "tox.ini")
+
+# Path or folder, what of it ("" for everything), reason.
+EXEMPT = (
+    ("src/cllm/reference.py", "", "the float64 definition, which kernels approach and no run computes with"),
+    ("src/cllm/ops", "", "each op's float64 definition"),
+    ("src/cllm/kernels.py", "cumsum", "columns are counted: integers"),
+    ("src/cllm/data/parts.py", "cumsum", "tokens are counted: integers"),
+    ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
+    ("src/cllm/data/tokenfile.py", ".sum()", "documents are counted: a sum of booleans"),
+    ("src/cllm/engine.py", "sum()", "seconds of CPU time, which are shown and decide nothing"),
+    ("benchmarks", "", "they time peers and print; no run reads what they compute"),
+)
+
+LINTERS = {
+    ".pyx": lint_cython, ".pxd": lint_cython, ".pxi": lint_cython, ".c": lint_c, ".h": lint_c, ".py": lint_python,
+    ".build": lint_build, ".options": lint_build, ".toml": lint_build, ".ini": lint_build,
+}
+
+
+def files() -> Iterator[Path]:
+    """Every file of the project that a rule is about."""
+    for name in BUILD_FILES:
+        yield ROOT / name
+    for root in ROOTS:
+        for path in sorted((ROOT / root).rglob("*")):
+            hidden = any(part.startswith((".", "build", "__pycache__")) for part in path.relative_to(ROOT).parts[:-1])
+            if path.suffix in LINTERS and not hidden and "tests" not in path.parts:
+                yield path
+
+
+def lint(path: str, text: str) -> list[Finding]:
+    """The findings in one file, exempt ones left out; `path` is relative to the project."""
+    found = LINTERS[Path(path).suffix](path, text)
+    return [finding for finding in found if not is_exempt(finding)]
+
+
+def is_exempt(finding: Finding) -> bool:
+    """Build flags and races are exempt nowhere."""
+    return any(
+        finding.is_arithmetic and finding.what.startswith(what)
+        and (finding.path == place or finding.path.startswith(place + "/"))
+        for place, what, _ in EXEMPT
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Prints every finding as PATH:LINE: what is wrong."""
+    chosen = [Path(name).resolve() for name in arguments] or list(files())
+    findings = [
+        finding
+        for path in chosen
+        for finding in lint(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+    ]
+    for finding in findings:
+        print(finding)
+    print(f"{len(chosen)} files, {len(findings)} findings")
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
