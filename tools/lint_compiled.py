@@ -37,7 +37,7 @@ ARITHMETIC = "numerics rule 5: libm's bits differ between machines; use mathf.h 
 
 def lint_cython(path: str, text: str) -> list[Finding]:
     """The findings of one .pyx or .pxd file."""
-    code = _blank_c(_blank_cython(text), strings=False)
+    code = _BLOCK.sub(_spaces_of, _blank_cython(text))
     found = [*_source_rules(path, code), *_parallel_loops(path, code)]
     for line, names in _libc_imports(code):
         found += [
@@ -110,17 +110,11 @@ def _parallel_loops(path: str, code: str) -> list[Finding]:
 
 
 def _body(lines: list[str], header: int) -> range:
-    """The lines of a block: those after its header that are indented deeper (a header may take several lines)."""
-    first, depth = header, 0
-    while True:
-        depth += sum(lines[first].count(c) for c in "([{") - sum(lines[first].count(c) for c in ")]}")
-        first += 1
-        if depth <= 0 or first == len(lines):
-            break
-    end = first
+    """The lines of a block: all that are indented deeper than its header, which may take several lines."""
+    end = header + 1
     while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) > _indent(lines[header])):
         end += 1
-    return range(header, end) if first == header + 1 and not lines[header].rstrip().endswith(":") else range(first, end)
+    return range(header, end)
 
 
 def _indent(line: str) -> int:
@@ -154,6 +148,7 @@ def _updates(line: str, variable: str | None, integers: set[str]) -> Iterator[tu
 
 _CYTHON = re.compile(r'(?s)(?P<text>"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
                      r"|#[^\n]*")
+_BLOCK = re.compile(r"(?s)/\*.*?\*/")  # of the C in Cython, where // divides
 _C = re.compile(r"(?s)/\*.*?\*/|//[^\n]*")
 _C_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 
@@ -168,16 +163,13 @@ def _blank_cython(text: str) -> str:
     return _CYTHON.sub(blank, text)
 
 
-def _blank_c(text: str, strings: bool = True) -> str:
+def _blank_c(text: str) -> str:
     """Without comments, and without strings but those of attributes and _Pragma, which are code."""
-    code = _C.sub(lambda match: _spaces(match[0]), text) if strings else re.sub(r"(?s)/\*.*?\*/", _c_comment, text)
-    if not strings:
-        return code
-    kept = [line if re.search(r"__attribute__|_Pragma", line) else _C_STRING.sub('""', line) for line in code.split("\n")]
-    return "\n".join(kept)
+    lines = _C.sub(_spaces_of, text).split("\n")
+    return "\n".join(x if re.search(r"__attribute__|_Pragma", x) else _C_STRING.sub(_spaces_of, x) for x in lines)
 
 
-def _c_comment(match: re.Match[str]) -> str:
+def _spaces_of(match: re.Match[str]) -> str:
     return _spaces(match[0])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -132,9 +131,6 @@ def test_jsonl_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     assert [strict(line)["step"] for line in lines] == [1, 2]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    with pytest.raises(RunFolderError, match="No space left"):
-        sink = JsonlSink(JsonlConfig(folder=str(tmp_path)))
-        sink.emit(a_report())
+def test_jsonl_says_where_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="No such file"):
+        JsonlSink(JsonlConfig(folder=str(tmp_path / "absent")))

@@ -154,8 +154,8 @@ def test_wrong_shards_cannot_push_the_result_beyond_the_right_ones(name: str, n_
     means = gradients[n_wrong:] / weights[n_wrong:, None]
     gradients[:n_wrong] = 1e30
     estimate = combined(REDUCERS[name][0], gradients, weights) / weights.sum()
-    assert (estimate >= means.min(axis=0) * (1 + 1e-5) - 1e-5).all() or (estimate >= means.min(axis=0) - 1e-4).all()
-    assert (estimate <= means.max(axis=0) + 1e-4).all()
+    assert (estimate >= means.min(axis=0) - 1e-5).all()
+    assert (estimate <= means.max(axis=0) + 1e-5).all()
     assert np.abs(gradients.sum(axis=0) / weights.sum()).min() > 1e20  # what the plain sum would have made of it
 
 

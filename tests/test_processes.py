@@ -1,0 +1,85 @@
+"""Training beside other processes: after a fork, under spawn, in a thread, and a step that is interrupted."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import pytest
+from cllm.engine import Engine, Interrupted
+
+from tests.models import Tree, a_batch, a_model, digest
+
+
+def a_digest() -> str:
+    program, parameters = a_model("plain")
+    return digest(Engine(program, 5, 3).gradient(parameters, a_batch(program, 5), Tree()).gradient)
+
+
+def send_digest(pipe: multiprocessing.connection.Connection) -> None:
+    pipe.send(a_digest())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_child_process_computes_the_same(method: str) -> None:
+    expected = a_digest()  # the parent's thread pool exists before the fork
+    context = multiprocessing.get_context(method)
+    mine, theirs = context.Pipe()
+    child = context.Process(target=send_digest, args=(theirs,))
+    child.start()
+    assert mine.poll(60), f"a child by {method} hangs"
+    assert mine.recv() == expected
+    child.join()
+    assert a_digest() == expected
+
+
+def test_python_threads_compute_side_by_side() -> None:
+    expected, found = a_digest(), []
+    threads = [threading.Thread(target=lambda: found.append(a_digest())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [expected] * 4
+
+
+def long_step() -> tuple[Engine, object, object]:
+    program, parameters = a_model("plain", n_layer=6, n_embd=256, n_head=4, block_size=256, vocab_size=4096)
+    return Engine(program, 16, 2), parameters, a_batch(program, 16)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_signal_ends_a_long_step_soon() -> None:
+    engine, parameters, batch = long_step()
+    sent = 0.0
+
+    def interrupt() -> None:
+        nonlocal sent
+        sent = time.monotonic()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.15, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
+    late = time.monotonic() - sent
+    timer.join()
+    # 250 ms is the promise on a machine of one's own; a loaded test machine gets more.
+    assert late < 2.0
+
+
+def test_stop_ends_a_step_from_another_thread() -> None:
+    engine, parameters, batch = long_step()
+    timer = threading.Timer(0.15, engine.stop)
+    timer.start()
+    with pytest.raises(Interrupted):
+        for _ in range(200):
+            engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
+    timer.join()
+
+
