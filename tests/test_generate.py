@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cllm
 import numpy as np
 import pytest
+
+import cllm
 from cllm.decoder import Decoder
 from cllm.errors import CheckpointError, UsageError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from cllm.sampling import Sampling, choose
-
 from tests.models import a_model, shape
 from tests.test_trainer import config, train
 

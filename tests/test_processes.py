@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from cllm.engine import Engine, Interrupted
 
+from cllm.engine import Engine, Interrupted
 from tests.models import Tree, a_batch, a_model, digest
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from cllm.engine import Engine
 from cllm.errors import KernelError
 from cllm.ops import OPS
 from cllm.stepping import Stepper, compare
-
 from tests.models import CONFIGS, Tree, a_batch, a_model, digest
 
 

@@ -9,8 +9,8 @@ from tools.lint_finding import Finding
 
 FLAGS = (
     r"-Ofast|-ffast-math|-funsafe-math-optimizations|-fassociative-math|-freciprocal-math|-ffinite-math-only"
-    r"|-fno-signed-zeros|-fcx-limited-range|-ffp-contract=(?:fast|on)\b|-ffp-model=(?:fast|aggressive)|-fp-model[ =]fast"
-    r"|/fp:fast|-mrecip|-mdaz-ftz|-flto\b"
+    r"|-fno-signed-zeros|-fcx-limited-range|-ffp-contract=(?:fast|on)\b|-ffp-model=(?:fast|aggressive)"
+    r"|-fp-model[ =]fast|/fp:fast|-mrecip|-mdaz-ftz"
 )
 # The same, said in the source: pragmas and attributes that change how one function is compiled.
 PRAGMAS = (
@@ -30,7 +30,7 @@ EXACT_LIBM = {
 }
 INTEGER = r"(?:unsigned\s+|const\s+)*(?:int|long|short|char|bint|Py_ssize_t|size_t|ssize_t|u?int\d+_t|uintptr_t)"
 
-RACE = "a race: threads write the same element; index it by the loop variable alone, or write in a function's own slice"
+RACE = "a race where threads write the same element; index it by the loop variable alone, or write to its own slice"
 REDUCTION = "an OpenMP reduction adds in the order in which threads finish; give each thread its own and fold in order"
 ARITHMETIC = "numerics rule 5: libm's bits differ between machines; use mathf.h or mathd.h"
 
@@ -111,7 +111,10 @@ def _parallel_loops(path: str, code: str) -> list[Finding]:
 
 def _body(lines: list[str], header: int) -> range:
     """The lines of a block: all that are indented deeper than its header, which may take several lines."""
-    end = header + 1
+    end, depth = header, 0
+    while end == header or (depth > 0 and end < len(lines)):
+        depth += sum((c in "([{") - (c in ")]}") for c in lines[end])
+        end += 1
     while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) > _indent(lines[header])):
         end += 1
     return range(header, end)
@@ -125,8 +128,9 @@ def _integers(before: list[str]) -> set[str]:
     """Names that the function around the last line declares as integers: their reductions are exact."""
     start = max((n for n, line in enumerate(before) if re.match(r"\s*c?p?def\b.*\(", line)), default=0)
     names: set[str] = set()
-    for declared in re.findall(rf"\b{INTEGER}\s+((?:\w+\s*(?:=[^,\n]*)?,?\s*)+)", "\n".join(before[start:])):
-        names |= set(re.findall(r"(\w+)\s*(?:=|,|$)", declared))
+    for line in before[start:]:
+        for declared in re.findall(rf"\b{INTEGER} +((?:\w+ *(?:=[^,]*)?(?:, *|$))+)", line):
+            names |= set(re.findall(r"(\w+) *(?:=|,|$)", declared))
     return names
 
 
@@ -146,8 +150,10 @@ def _updates(line: str, variable: str | None, integers: set[str]) -> Iterator[tu
 
 # --- comments and strings, blanked so that lines keep their numbers ----------------------------------------------
 
-_CYTHON = re.compile(r'(?s)(?P<text>"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
-                     r"|#[^\n]*")
+_CYTHON = re.compile(
+    r"(?s)(?P<text>" + r"|".join(rf"{q}(?:\\.|[^\\])*?{q}" for q in ('"""', "'''"))
+    + r"|" + r"|".join(rf"{q}(?:\\.|[^{q}\\\n])*{q}" for q in "\"'") + r")|#[^\n]*"
+)
 _BLOCK = re.compile(r"(?s)/\*.*?\*/")  # of the C in Cython, where // divides
 _C = re.compile(r"(?s)/\*.*?\*/|//[^\n]*")
 _C_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
@@ -157,8 +163,8 @@ def _blank_cython(text: str) -> str:
     """Without comments and strings; but the C between `cdef extern from *:` and its closing quotes is code."""
 
     def blank(match: re.Match[str]) -> str:
-        verbatim = match["text"] and re.search(r"cdef\s+extern\s+from\s+\S+(?:\s+nogil)?\s*:\s*$", text[: match.start()])
-        return match[0] if verbatim else _spaces(match[0])
+        is_code = match["text"] and re.search(r"cdef\s+extern\s+from\s+\S+(\s+nogil)?\s*:\s*$", text[: match.start()])
+        return match[0] if is_code else _spaces(match[0])
 
     return _CYTHON.sub(blank, text)
 

@@ -19,14 +19,16 @@ EXACT_MATH = {
     "sqrt", "isfinite", "isnan", "isinf", "isqrt", "floor", "ceil", "trunc", "fabs", "copysign", "ldexp", "frexp",
     "nextafter", "ulp", "gcd", "lcm", "comb", "factorial", "prod", "inf", "nan", "pi", "e", "tau",
 }
-NUMPY_ARITHMETIC = set(
-    "sum nansum mean nanmean average median nanmedian var nanvar std nanstd prod nanprod cumsum cumprod nancumsum "
-    "trapezoid trapz dot vdot inner matmul tensordot einsum einsum_path linalg fft convolve correlate cov corrcoef "
-    "exp exp2 expm1 log log2 log10 log1p logaddexp logaddexp2 power float_power pow cbrt hypot reciprocal sin cos tan "
-    "arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh sinc i0 deg2rad rad2deg interp polyfit "
-    "polyval polynomial gradient percentile quantile nanpercentile nanquantile random histogram geomspace logspace "
-    "linspace".split()
-)
+NUMPY_ARITHMETIC = {
+    "sum", "nansum", "mean", "nanmean", "average", "median", "nanmedian", "var", "nanvar", "std", "nanstd",
+    "prod", "nanprod", "cumsum", "cumprod", "nancumsum", "nancumprod", "trapezoid", "trapz",
+    "dot", "vdot", "inner", "matmul", "tensordot", "einsum", "einsum_path", "linalg", "fft", "convolve", "correlate",
+    "cov", "corrcoef", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "logaddexp2",
+    "power", "float_power", "pow", "cbrt", "hypot", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2",
+    "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "sinc", "i0", "deg2rad", "rad2deg",
+    "interp", "polyfit", "polyval", "polynomial", "gradient", "percentile", "quantile", "nanpercentile",
+    "nanquantile", "random", "histogram", "geomspace", "logspace", "linspace",
+}
 METHODS = {"sum", "mean", "std", "var", "prod", "cumsum", "cumprod", "dot", "matmul", "trace"}
 MODULES = {"cmath", "random", "statistics", "scipy", "torch", "numba", "numexpr"}
 THREADS = {"get_ident", "get_native_id", "current_thread"}
@@ -71,9 +73,7 @@ def _attribute(node: ast.Attribute) -> Iterator[str]:
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
     if owner == "math" and node.attr not in EXACT_MATH:
         yield f"math.{node.attr}"
-    elif owner in ("np", "numpy") and node.attr in NUMPY_ARITHMETIC:
-        yield node.attr
-    elif node.attr in THREADS:
+    elif node.attr in (NUMPY_ARITHMETIC | THREADS if owner in ("np", "numpy") else THREADS):
         yield node.attr
     elif node.attr in ("reduce", "accumulate") and isinstance(node.value, ast.Attribute):
         yield f"{node.value.attr}.{node.attr}"  # np.add.reduce

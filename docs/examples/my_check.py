@@ -4,6 +4,7 @@
 """
 
 import msgspec
+
 from cllm.hooks import Abort, CheckSpec, Ok, hookimpl
 
 

@@ -129,8 +129,12 @@ class Engine:
         return loss, weight
 
     def stop(self) -> None:
-        """Ask a running call, from a signal handler or another thread, to end soon with Interrupted."""
+        """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
         self._executor.stop()
+
+    def clear(self) -> None:
+        """Forget a stop that no call has met."""
+        self._executor.clear()
 
     # --- the three ways of combining ---------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int,
     ]
     for symbol in wanted:
         if symbol and symbol not in symbols:
-            raise ProgramError(op.name, f"no kernel {symbol!r}", "one of the compiled kernels", "build it or drop the op")
+            raise ProgramError(op.name, f"no kernel {symbol!r}", "a compiled kernel", "build it or drop the op")
     forward, backward = (symbols[symbol] if symbol else 0 for symbol in wanted)
     return forward, backward
 

@@ -18,7 +18,7 @@ from cllm.config import Config, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
 from cllm.engine import Gradient, Interrupted
-from cllm.errors import InstabilityAbort
+from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
 from cllm.hooks.calling import judge
@@ -26,6 +26,7 @@ from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import GradientView, RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
+from cllm.interrupts import first_interrupt_calls
 from cllm.progress import Pace
 from cllm.resume import resumed_config
 from cllm.runfolder import RunFolder
@@ -79,72 +80,82 @@ class Trainer:
         elif init_from is not None:
             self.state.set_parameters(checkpoint.load_weights(Path(init_from), self.state.table), str(init_from))
         self.folder.write_config(to_toml(self.config))
-        self.folder.cut_after(self.state.step)
+        self.folder.cut_after(self.state.step, self.state.batch_index)
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         self.ledger = self.folder.open_ledger()
-        self.validation_loss: float | None = None
+        self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
         train = self.config.train
         self.debug = Debug.of(
             env.debug(), self.parts.program, train.batch_size, train.micro_batch_size, train.seed
         )
         self._saved_step = self.state.step if saved is not None else -1
+        if init_from is not None and saved is None:
+            self.save()  # or a resume before the first checkpoint would not know of these weights
 
     def _restore(self, saved: Checkpoint) -> None:
+        for name in ("numerics_version", "n_shards"):
+            was, now = getattr(saved.facts, name), getattr(self.facts, name)
+            if was != now:
+                raise CheckpointError(
+                    "resume", f"{name} {was} in {saved.path}", f"{now}, as this cllm computes",
+                    "resume with the version of cllm that began the run, or start a new one with --init-from",
+                )
         checkpoint.restore(self.state, saved)
         self.warnings = saved.warnings
 
     def __iter__(self) -> Iterator[StepReport]:
         """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""
-        state, parts = self.state, self.parts
-        pace = Pace(self.config.train.batch_size * self.config.model.block_size)
+        self._clear()
         self.plugins.fire("cllm_run_start", run=self._info())
         try:
-            while state.step < self.n_steps:
-                begin = perf_counter()
-                batch = parts.batches(state.batch_index)
-                gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
-                view = self._view(gradient)
-                if self.debug:
-                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
-                decision = judge(parts.checks, view)
-                if decision.kind == "abort":
-                    raise InstabilityAbort(
-                        f"step {state.step}", "; ".join(decision.reasons), "a step that all checks allow",
-                        f"the last good state is in {self.folder.path}; lower the learning rate or look at the data",
-                    )
-                learning_rate = view.learning_rate * decision.learning_rate_factor
-                if decision.kind == "step":
-                    parts.optimizer.step(
-                        state.parameters, gradient.gradient, learning_rate=learning_rate,
-                        gradient_scale=decision.clip, n_threads=parts.n_threads,
-                    )
-                    state.step += 1
-                else:
-                    state.skipped.append(batch.index)
-                    self._refuse_endless_skips()
-                state.batch_index += 1
-                seconds = perf_counter() - begin
-
-                evaluation = self.evaluate() if decision.kind == "step" and self._is_due("eval") else None
-                report = StepReport(
-                    step=state.step, n_steps=self.n_steps, batch_index=batch.index, loss=gradient.loss,
-                    validation_loss=evaluation.loss if evaluation else None, gradient_norm=view.gradient_norm,
-                    learning_rate=learning_rate, clip=decision.clip, n_tokens=batch.inputs.size, seconds=seconds,
-                    tokens_per_second=pace.tokens_per_second(seconds),
-                    useful_cpu=gradient.busy_seconds / (seconds * parts.n_threads),
-                    eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
-                    reasons=decision.reasons, digest=state.digest() if decision.kind == "step" and self._is_due("digest") else None,
-                )
-                self._tell(report)
-                if decision.kind == "step" and self._is_due("checkpoint"):
-                    self.save()
-                yield report
+            with first_interrupt_calls(self.stop):
+                yield from self._steps()
             self.save()
-        except (KeyboardInterrupt, Interrupted):
+        except Interrupted:
             self.save()
-            raise
+            raise KeyboardInterrupt from None
         finally:
             self.plugins.fire("cllm_run_end", run=self._info())
+
+    def _steps(self) -> Iterator[StepReport]:
+        state, parts = self.state, self.parts
+        pace = Pace(self.config.train.batch_size * self.config.model.block_size)
+        while state.step < self.n_steps:
+            begin = perf_counter()
+            batch = parts.batches(state.batch_index)
+            gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+            view = self._view(gradient)
+            if self.debug:
+                self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
+            decision = judge(parts.checks, view)
+            learning_rate = view.learning_rate * decision.learning_rate_factor
+            if decision.kind == "step":
+                parts.optimizer.step(
+                    state.parameters, gradient.gradient, learning_rate=learning_rate,
+                    gradient_scale=decision.clip, n_threads=parts.n_threads,
+                )
+                state.step += 1
+            elif decision.kind == "skip":
+                state.skipped.append(batch.index)
+            state.batch_index += decision.kind != "abort"
+            seconds = perf_counter() - begin
+
+            updated = decision.kind == "step"
+            evaluation = self.evaluate() if updated and self._is_due("eval") else None
+            report = StepReport(
+                step=state.step, n_steps=self.n_steps, batch_index=batch.index, loss=gradient.loss,
+                validation_loss=evaluation.loss if evaluation else None, gradient_norm=view.gradient_norm,
+                learning_rate=learning_rate, clip=decision.clip, n_tokens=batch.inputs.size, seconds=seconds,
+                tokens_per_second=pace.tokens_per_second(seconds),
+                useful_cpu=gradient.busy_seconds / (seconds * parts.n_threads),
+                eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
+                reasons=decision.reasons, digest=state.digest() if updated and self._is_due("digest") else None,
+            )
+            self._tell(report)
+            self._refuse_to_go_on(report)
+            if updated and self._is_due("checkpoint"):
+                self.save()
+            yield report
 
     def evaluate(self) -> Evaluation | None:
         """The loss over the validation part, or as much of it as eval_batches says."""
@@ -155,7 +166,7 @@ class Trainer:
             parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None
         )
         result = evaluate(parts.evaluator, self.state.parameters, batches)
-        self.validation_loss = result.loss
+        self._validation = (self.state.step, result.loss)
         return result
 
     def save(self) -> Path | None:
@@ -163,13 +174,25 @@ class Trainer:
         if self._saved_step == self.state.step:
             return None
         settings = self.config.checkpoint
+        measured = self._validation if self._validation and self._validation[0] == self.state.step else None
         path = checkpoint.save(
-            self.folder.checkpoints, self.state, self.facts, validation_loss=self.validation_loss,
+            self.folder.checkpoints, self.state, self.facts, validation_loss=measured[1] if measured else None,
             keep=settings.keep, keep_best=settings.keep_best,
         )
         self._saved_step = self.state.step
         self.plugins.fire("cllm_checkpoint", path=path)
         return path
+
+    def stop(self) -> None:
+        """Ask the run to end: the unfinished step is abandoned, the last finished state saved."""
+        for engine in (self.parts.engine, self.parts.evaluator):
+            if engine is not None:
+                engine.stop()
+
+    def _clear(self) -> None:
+        for engine in (self.parts.engine, self.parts.evaluator):
+            if engine is not None:
+                engine.clear()
 
     def close(self) -> None:
         """Give the run folder back."""
@@ -194,8 +217,14 @@ class Trainer:
             shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.parts.norms.of,
         )
 
-    def _refuse_endless_skips(self) -> None:
-        last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:]
+    def _refuse_to_go_on(self, report: StepReport) -> None:
+        """InstabilityAbort where a check demands it, or where nothing but skips has come for too long."""
+        if report.decision == "abort":
+            raise InstabilityAbort(
+                f"step {report.step}", "; ".join(report.reasons), "a step that all checks allow",
+                f"the last good state is in {self.folder.path}; lower the learning rate or look at the data",
+            )
+        last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:] if report.decision == "skip" else []
         if len(last) == MOST_SKIPS_IN_A_ROW and last[-1] - last[0] == MOST_SKIPS_IN_A_ROW - 1:
             raise InstabilityAbort(
                 f"step {self.state.step}", f"{MOST_SKIPS_IN_A_ROW} batches in a row were skipped",

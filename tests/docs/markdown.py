@@ -2,7 +2,7 @@
 
     <!-- test
     skip: needs the network            the block is not run
-    add: --set train.steps=2           added to every `cllm train` of the block
+    add: --set train.steps=2           added to every `cllm train` command of the block
     replace: 2000 => 2                 done to the block's commands or code
     exit: 1                            what its last command exits with
     file: my_check.py                  the block is written to this file, and not run
@@ -19,7 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 
-_BLOCK = re.compile(r"(?:<!-- test\n(?P<notes>.*?)-->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"(?:<!-- test\n(?P<notes>.*?)-->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 _NOTES = ("skip", "add", "replace", "exit", "file")
 
 
@@ -47,7 +49,8 @@ class Block:
             old, _, new = replacement.partition(" => ")
             text = text.replace(old, new)
         added = " ".join(self.notes.get("add", []))
-        return re.sub(r"\bcllm train\b", f"cllm train {added}", text) if added else text
+        # At the end, for the last of two values counts.
+        return f"{text} {added}" if added and "cllm train" in text else text
 
     def commands(self) -> list[tuple[str, list[str]]]:
         """Of a console block: each command after `$ `, and the lines of output shown below it."""

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[0-9][0-9.,:e+-]*[0-9kM%]|[0-9]")
 
 def difference(shown: list[str], printed: str, digests: dict[str, str]) -> str | None:
     """What differs, in words; `digests` remembers those of the page and what came in their place."""
-    wanted, found = [line for line in shown if line.strip()], [line for line in printed.splitlines() if line.strip()]
+    wanted, found = [line for line in shown if line.strip()], [line for line in printed.split("\n") if line.strip()]
     return _compare(wanted, found, digests)
 
 
@@ -49,5 +49,5 @@ def _is_like(shown: str, printed: str, digests: dict[str, str]) -> bool:
 
 def masked(line: str) -> str:
     """The line without what differs from run to run."""
-    line = _DIGEST.sub("DIGEST", line.split("\r")[-1])
+    line = _DIGEST.sub("DIGEST", line.rsplit("\r", maxsplit=1)[-1])
     return " ".join(_NUMBER.sub("#", _RATE.sub("", line)).split())

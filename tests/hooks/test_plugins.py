@@ -93,7 +93,7 @@ def test_a_part_is_made_with_its_options_as_the_plugins_struct(plugins: Plugins)
         ("dataset", Part("things", {"depht": 1}), "[data.options] has no 'depht'"),
         ("dataset", Part("things", {"source": 1}), '[data.options] source = 1; expected text; write "1", with quotes'),
         ("reducer", Part("tree", {"depth": 1}), "[reducer] depth; expected no options at all; remove depth"),
-        ("dataset", Part("pydoc", {"source": "x"}), '[data.options] source = "x"; expected nothing; remove it'),
+        ("dataset", Part("pydoc", {"source": "x"}), '[data.options] source = "x"; expected nothing'),
         ("check", Part("spike", {"window": 9, "warmup": 10}), "[checks.spike]: warmup = 10 is more than window = 9"),
     ],
 )

@@ -59,12 +59,12 @@ def power_points(n: int) -> Iterator[Point]:
 
 
 FUNCTIONS64 = (
-    Function64("exp", kernels.exp64, mpmath.exp, 0.81, ((-746, 710), (-2, 2))),
+    Function64("exp", kernels.exp64, mpmath.exp, 0.85, ((-746, 710), (-2, 2))),
     Function64("log", kernels.log64, mpmath.log, 0.501, ((0, 4), (0.999, 1.001))),
-    Function64("sin", kernels.sin64, mpmath.sin, 0.75, ((-10, 10), (-1e9, 1e9))),
-    Function64("cos", kernels.cos64, mpmath.cos, 0.75, ((-10, 10), (-1e9, 1e9))),
-    Function64("tanh", kernels.tanh64, mpmath.tanh, 1.25, ((-3, 3), (-0.7, 0.7))),
-    Function64("erf", kernels.erf64, mpmath.erf, 1.25, ((-6, 6), (0.9, 1.2))),
+    Function64("sin", kernels.sin64, mpmath.sin, 0.8, ((-10, 10), (-1e9, 1e9))),
+    Function64("cos", kernels.cos64, mpmath.cos, 0.8, ((-10, 10), (-1e9, 1e9))),
+    Function64("tanh", kernels.tanh64, mpmath.tanh, 1.3, ((-3, 3), (-0.7, 0.7))),
+    Function64("erf", kernels.erf64, mpmath.erf, 1.2, ((-6, 6), (0.9, 1.2))),
     Function64("pow", kernels.pow64, mpmath.power, 0.85, ()),
 )
 

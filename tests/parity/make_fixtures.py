@@ -31,7 +31,7 @@ def logits(w: dict[str, Tensor], tokens: Tensor, n_layer: int, n_head: int, appr
         heads = x.view(n_batch, time, 3, n_head, -1).permute(2, 0, 3, 1, 4)  # (3, B, NH, T, HS)
         query, key, value = heads
         scores = query @ key.transpose(-1, -2) / key.shape[-1] ** 0.5
-        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value
+        mixed: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1) @ value
         return mixed.transpose(1, 2).reshape(n_batch, time, -1)
 
     x = w["transformer.wte.weight"][tokens] + w["transformer.wpe.weight"][:time]
@@ -55,9 +55,11 @@ def truth(name: str) -> Arrays:
     losses = F.cross_entropy(out[counted], given["targets"][counted].long(), reduction="none")
     weights = given["weights"][counted].double()
     loss = (losses * weights).sum() / weights.sum()
-    loss.backward()
-    gradients = {f"gradient/{key}": tensor.grad.numpy() for key, tensor in w.items() if tensor.grad is not None}
-    return {"loss": loss.detach().numpy(), **gradients}
+    gradients = torch.autograd.grad(loss, list(w.values()))
+    return {
+        "loss": loss.detach().numpy(),
+        **{f"gradient/{key}": gradient.numpy() for key, gradient in zip(w, gradients, strict=True)},
+    }
 
 
 def fixtures() -> Arrays:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from cllm.builtin.reducers import TreeReducer
 from cllm.engine import Engine
 from cllm.program import Program
 from cllm.reference import Reference
-from tests.models import Tree
 from tests.parity.cases import BATCH_SIZE, CASES, FIXTURES, Arrays, batch, parameters, part, program
 
 
@@ -31,7 +31,8 @@ def test_engine(fixtures: Arrays, name: str, micro_batch_size: int | None) -> No
     case = part(fixtures, name)
     model = program(name)
     engine = Engine(model, BATCH_SIZE, 2, micro_batch_size=micro_batch_size)
-    result = engine.gradient(flat(model, part(case, "parameter")), SimpleNamespace(index=0, **given(case)), Tree())
+    a_batch = SimpleNamespace(index=0, **given(case))
+    result = engine.gradient(flat(model, part(case, "parameter")), a_batch, TreeReducer())
     assert result.loss == pytest.approx(float(case["loss"]), rel=1e-6)
     truth, found = part(case, "gradient"), dict(model.views(result.gradient))
     assert truth.keys() == found.keys()

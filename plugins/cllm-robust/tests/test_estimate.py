@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pytest
 from cllm.errors import CllmError, ConfigError
+
 from cllm_robust.estimate import network
 from cllm_robust.reducers import Median, TrimmedMean, TrimmedMeanConfig
 
@@ -57,7 +58,7 @@ def combined(reducer: Any, gradients: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def bits(array: np.ndarray) -> list[int]:
-    return np.ascontiguousarray(array).view(np.uint32).tolist()
+    return [int(one) for one in np.ascontiguousarray(array).view(np.uint32).ravel()]
 
 
 @everywhere
@@ -118,7 +119,7 @@ def test_slices_change_no_bit(name: str, n_shards: int) -> None:
     for cuts in ([1], [2, 3, 5, 7, 100], [16, 64, 65], list(range(1, 211))):
         edges = [0, *cuts, 211]
         out = np.empty_like(whole)
-        for lo, hi in zip(edges, edges[1:], strict=False):
+        for lo, hi in pairwise(edges):
             reducer.combine(gradients[:, lo:hi], weights, out[lo:hi])
         assert bits(out) == bits(whole)
 
@@ -157,6 +158,12 @@ def test_wrong_shards_cannot_push_the_result_beyond_the_right_ones(name: str, n_
     assert (estimate >= means.min(axis=0) - 1e-5).all()
     assert (estimate <= means.max(axis=0) + 1e-5).all()
     assert np.abs(gradients.sum(axis=0) / weights.sum()).min() > 1e20  # what the plain sum would have made of it
+
+
+@pytest.mark.parametrize("n_shards", [3, 4])
+def test_of_three_or_four_shards_trimming_one_is_the_median(n_shards: int) -> None:
+    gradients, weights = shards(n_shards)
+    assert bits(combined(Median(), gradients, weights)) == bits(combined(trimmed(1), gradients, weights))
 
 
 def test_a_shard_without_counted_tokens_is_no_vote() -> None:

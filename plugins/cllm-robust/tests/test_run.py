@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import cllm
 import numpy as np
 import pytest
 from cllm.cli import main
+from cllm.config import Part
 from cllm.hooks.manager import build_manager
 
 CONFIG = """\
@@ -106,7 +108,7 @@ def test_it_is_listed_and_can_be_left_out() -> None:
 class OneShardWrong:
     """Lets `inner` see gradients of which the second shard's is a thousand times too large and has the wrong sign."""
 
-    kind = "gather"
+    kind: Literal["gather"] = "gather"
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -118,9 +120,6 @@ class OneShardWrong:
 
 
 def test_it_still_learns_where_one_shard_is_always_wrong() -> None:
-    import cllm
-    from cllm.config import Part
-
     plugins = build_manager()
     last = {}
     for name in ("ordered", "robust.median", "robust.trimmed_mean"):

@@ -268,8 +268,12 @@ cdef class Executor:
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
 
     def stop(self):
-        """Asks a running step to end; it returns STOPPED."""
+        """Asks the running call to end, or the next one if none runs; it returns STOPPED."""
         store_flag(&self.step.stop, 1)
+
+    def clear(self):
+        """Forgets a stop that no call has met."""
+        store_flag(&self.step.stop, 0)
 
     def set_batch(
         self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
@@ -297,10 +301,11 @@ cdef class Executor:
         self.step.reducer = NULL
         if reducer is not None:
             self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
-        self.step.stop, self.step.n_finished, self.step.polled = 0, 0, seconds_of(CLOCK_MONOTONIC)
+        self.step.n_finished, self.step.polled = 0, seconds_of(CLOCK_MONOTONIC)
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
+        self.clear()
         raise_pending()
         return self.status()
 

@@ -1,7 +1,10 @@
 /* exp, log, tanh, erf, sin, cos, pow and 1/sqrt of float32 vectors: every lane alone, the same bits at every width.
  *
- * Only + - * / sqrt, fma in one written order, comparison and selection; NaN in gives NaN out. The coefficients come
- * from tools/coefficients.py. */
+ * Only + - * / sqrt, fma in one written order, comparison and selection; NaN in gives NaN out, and no finite input
+ * of a function's domain does. The coefficients come from tools/coefficients.py.
+ *
+ * Largest error over all float32, in ulp (tests/exhaustive): exp 1.013, log 0.938, tanh 1.333, erf 1.159, sin and
+ * cos 0.501, rsqrt 1.491; pow 0.501 on samples. exp, log, tanh, erf and rsqrt are monotone. */
 #ifndef CLLM_MATHF_H
 #define CLLM_MATHF_H
 

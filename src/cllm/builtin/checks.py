@@ -119,7 +119,7 @@ class SpikeCheck:
         mean, deviation = _mean_and_deviation(window)
         deviation = max(deviation, LEAST_DEVIATION * abs(mean))
         highest = mean + self._threshold * deviation
-        if value <= highest:
+        if value <= highest and math.isfinite(highest):
             window.append(value)
             return None
         if math.isfinite(highest):

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("config", nargs="?", type=Path, help="a config file in TOML")
     what.add_argument("--demo", action="store_true", help="train on text that Python ships, about a minute")
-    what.add_argument("--data", metavar="PATH", help="text to train on: a file, a folder or a pattern; or prepared data")
+    what.add_argument("--data", metavar="PATH", help="text: a file, a folder or a pattern; or prepared data")
     what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
             for _ in trainer:
                 pass
         except (KeyboardInterrupt, Interrupted):
-            print(f"\nstopped after step {trainer.state.step}; go on with: cllm train --resume {folder}", file=sys.stderr)
+            stopped = f"stopped after step {trainer.state.step}"
+            print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
             return 130
     _show_sample(folder)
     return 0

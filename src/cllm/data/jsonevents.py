@@ -50,7 +50,7 @@ class JsonEvents:
         self.place = place
         self.n_bytes_read = 0
         self._texts = read_utf8(path, who, _FEED_BYTES)
-        self._escapes = _EscapeCheck()
+        self._held_back = b""  # an escape that the last piece cut
         self._events: Any = ijson.sendable_list()
         self._parser = ijson.basic_parse_coro(self._events)
         self._at = 0
@@ -88,19 +88,23 @@ class JsonEvents:
 
     def _feed(self, piece: bytes) -> None:
         self.n_bytes_read += len(piece)
-        self._check_escapes(piece)
-        self._parse(lambda: self._parser.send(piece))
+        text = self._held_back + piece
+        sound = _SOUND.match(text)
+        end = sound.end() if sound else 0
+        self._held_back = text[end:]
+        if len(self._held_back) >= _ESCAPE_BYTES:
+            raise self.error("half of a surrogate pair (\\ud800 to \\udfff)", "escapes that stand for characters")
+        if end:  # ijson takes nothing for the end
+            self._parse(lambda: self._parser.send(text[:end]))
 
     def _close(self) -> None:
         if not self.n_bytes_read:
             raise self.error("the file is empty", "a JSON value")
-        self._check_escapes(b" " * _ESCAPE_BYTES)
+        n_bytes_read = self.n_bytes_read
+        self._feed(b" " * _ESCAPE_BYTES)  # so that what is held back is judged
+        self.n_bytes_read = n_bytes_read
         self._parse(self._parser.close)
         self._events.append(("end_file", None))
-
-    def _check_escapes(self, piece: bytes) -> None:
-        if not self._escapes.sound(piece):
-            raise self.error("half of a surrogate pair (\\ud800 to \\udfff)", "escapes that stand for characters")
 
     def _parse(self, parse: Callable[[], object]) -> None:
         try:
@@ -180,19 +184,6 @@ def _expect(events: JsonEvents, kind: str, name: str, expected: str) -> Any:
 
 def _describe(kind: str) -> str:
     return {"start_map": "an object", "start_array": "an array", "null": "null"}.get(kind, f"a {kind}")
-
-
-class _EscapeCheck:
-    """Looks for half surrogate pairs in pieces that may cut an escape anywhere."""
-
-    def __init__(self) -> None:
-        self._carry = b""
-
-    def sound(self, piece: bytes) -> bool:
-        text = self._carry + piece
-        match = _SOUND.match(text)
-        self._carry = text[match.end() :] if match else text
-        return len(self._carry) < _ESCAPE_BYTES
 
 
 def _reason(error: BaseException) -> str:

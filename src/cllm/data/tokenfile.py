@@ -32,6 +32,7 @@ VERSION = 1
 ALIGNMENT = 64
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
+MAX_VOCABULARY = 1 << 31  # batches hold int32
 
 _LLMC_MAGICS = (20240520, 20240801)  # llm.c's .bin files have a header that would be read as tokens
 _CHUNK_BYTES = 1 << 22
@@ -132,10 +133,10 @@ class TokenFile:
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """The smallest of uint8, uint16 and uint32 that holds ids below `vocab_size`."""
-    for name, limit in (("<u1", 1 << 8), ("<u2", 1 << 16), ("<u4", 1 << 32)):
+    for name, limit in (("<u1", 1 << 8), ("<u2", 1 << 16), ("<u4", MAX_VOCABULARY)):
         if vocab_size <= limit:
             return np.dtype(name)
-    raise ValueError(f"a vocabulary has at most 2^32 tokens, not {vocab_size}")
+    raise ValueError(f"a vocabulary has at most 2^31 tokens, not {vocab_size}")
 
 
 def check_range(file: TokenFile, tokens: NDArray[Any]) -> None:
@@ -193,7 +194,7 @@ def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Heade
 def _check_header(path: Path, header: Header) -> None:
     if header.version != VERSION:
         raise _refuse(path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it")
-    if header.n_tokens < 1 or not 1 <= header.n_documents <= header.n_tokens or header.vocab_size < 1:
+    if header.n_tokens < 1 or not 1 <= header.n_documents <= header.n_tokens or not 1 <= header.vocab_size <= MAX_VOCABULARY:
         raise _refuse(path, f"impossible counts {header}", "at least one token in each document", _AGAIN)
     if header.dtype != token_dtype(header.vocab_size).str.lstrip("<|"):
         raise _refuse(path, f"dtype {header.dtype!r}", f"the one for {header.vocab_size} tokens", _AGAIN)

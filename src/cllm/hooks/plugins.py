@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -153,9 +153,9 @@ class Plugins:
         return ConfigError("config", came, choices(names), _advice(name, names))
 
 
-def _advice(name: str, names: Iterable[str]) -> str:
+def _advice(name: str, names: Sequence[str]) -> str:
     for prefix, package in KNOWN_PACKAGES.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and not any(other.startswith(prefix) for other in names):
             return f"the package {package} provides it: pip install {package}"
     return did_you_mean(name, names)
 

@@ -1,0 +1,1 @@
+"""Measurements: they print numbers, and neither assert a time nor belong to the installed package."""

@@ -1,0 +1,65 @@
+"""What the tests of data share: real data where it is there, datasets in memory, the built-in kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cllm.builtin.pydoc import PydocDataset
+from cllm.builtin.squad import SquadConfig, SquadDataset
+from cllm.builtin.text import TextConfig, TextDataset
+from cllm.data.source import Kinds
+from cllm.data.tokenizers import builtin
+from cllm.hooks.specs import Dataset, Document
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def shared(name: str) -> Path:
+    """A file of real data; the test is skipped where it is absent, as in a user's clone."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A dataset of documents in memory; a tuple is a document in pieces."""
+
+    texts: Sequence[str | tuple[str, ...]]
+
+    def documents(self) -> Iterator[Document]:
+        for number, text in enumerate(self.texts):
+            offset = 0
+            for place, piece in enumerate((text,) if isinstance(text, str) else text):
+                yield Document(piece, f"text {number}", offset, continues=place > 0)
+                offset += len(piece)
+
+
+def make_dataset(loader: str, options: Mapping[str, Any]) -> Dataset:
+    if loader == "pydoc":
+        return PydocDataset()
+    if loader == "squad":
+        return SquadDataset(SquadConfig(**options))
+    return TextDataset(TextConfig(**options))
+
+
+KINDS = Kinds(make_dataset, builtin)
+
+
+def whole_texts(dataset: Dataset) -> list[str]:
+    """The documents' texts, pieces joined."""
+    texts: list[str] = []
+    for document in dataset.documents():
+        if document.continues:
+            assert document.offset == len(texts[-1])
+            texts[-1] += document.text
+        else:
+            assert document.offset == 0
+            texts.append(document.text)
+    return texts

@@ -1,0 +1,195 @@
+"""Makes the tables of docs/reference from the code: `python -m tests.docs.reference` writes them into the pages.
+
+A table stands between `<!-- made by tests/docs/reference.py: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cllm import env
+from cllm.cli import COMMANDS
+from cllm.config import schema
+from cllm.config.convert import expected
+from cllm.config.presets import PRESETS, SIZES
+from cllm.hooks import hookspecs, protocols, reports
+from cllm.hooks.manager import build_manager
+from tests.docs.markdown import ROOT
+
+FOLDER = ROOT / "docs" / "reference"
+TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PROTOCOLS = (
+    "Dataset", "Tokenizer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule", "Sink",
+)
+STRUCTS = (
+    schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
+    schema.DistConfig,
+)
+
+
+def commands() -> Iterator[str]:
+    for name, summary in COMMANDS:
+        module = importlib.import_module(f"cllm.cli.{name}")
+        parser = argparse.ArgumentParser(add_help=False)
+        module.add_arguments(parser)
+        yield f"\n## cllm {name}\n\n{_sentence(summary)}\n"
+        yield from table(("Argument", "Meaning"), map(_argument, parser._actions))
+        yield "\n" + fenced(module.EXAMPLE.partition("\n")[2])
+
+
+def config() -> Iterator[str]:
+    for kind in STRUCTS:
+        heading, meanings = _documented(kind)
+        name, _, what = heading.partition("] ")
+        yield f"\n### {name}]\n\n{what}\n"
+        yield from table(
+            ("Key", "Default", "Value", "Meaning"),
+            ((code(f.name), _default(f), expected(f.type), meanings[f.name]) for f in msgspec.structs.fields(kind)),
+        )
+
+
+def presets() -> Iterator[str]:
+    yield from table(("Preset", *map(code, SIZES)), ((code(name), *map(str, PRESETS[name])) for name in PRESETS))
+
+
+def parts() -> Iterator[str]:
+    """Every built-in part that a config can name, with its options."""
+    plugins = build_manager()
+    for kind in ("dataset", "tokenizer", "model", "optimizer", "schedule", "reducer", "check", "sink"):
+        yield f"\n### {kind}\n"
+        rows = []
+        for name in plugins.names(kind):
+            registered = plugins.find(kind, name)
+            if registered.distribution == "cllm":
+                rows.append((code(name), registered.spec.summary, _options(registered.spec.config)))
+        yield from table(("Name", "What it is", "Options and defaults"), rows)
+
+
+def hooks() -> Iterator[str]:
+    for name, function in vars(hookspecs).items():
+        if name.startswith("cllm_"):
+            arguments = ", ".join(_annotated(p) for p in inspect.signature(function).parameters.values())
+            yield f"- `{name}({arguments})`: {_line(function.__doc__)}"
+
+
+def protocol_methods() -> Iterator[str]:
+    for name in PROTOCOLS:
+        protocol = getattr(protocols, name)
+        yield f"\n### {name}\n\n{_line(protocol.__doc__)}\n"
+        for method, value in vars(protocol).items():
+            if method.startswith("_") and method != "__call__":
+                continue
+            if isinstance(value, property):
+                yield f"- `{method}`, an attribute{_after(value.fget.__doc__)}"
+            elif isinstance(value, classmethod) or inspect.isfunction(value):
+                function = value.__func__ if isinstance(value, classmethod) else value
+                names = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+                yield f"- `{method}({', '.join(names)})`{_after(function.__doc__)}"
+
+
+def values() -> Iterator[str]:
+    for kind in (reports.GradientView, reports.StepReport, reports.RunInfo):
+        yield f"\n### {kind.__name__}\n\n{_line(kind.__doc__)}\n"
+        lines = re.findall(r"^    (\w+): (.+?)(?:  # (.*))?$", inspect.getsource(kind), re.MULTILINE)
+        yield from table(("Field", "Type", "Meaning"), ((code(n), code(t), m) for n, t, m in lines))
+
+
+def variables() -> Iterator[str]:
+    yield from table(("Variable", "Values", "Meaning"), ((code(v.name), v.values, v.summary) for v in env.VARIABLES))
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "commands": commands, "config": config, "presets": presets, "parts": parts, "hooks": hooks,
+    "protocols": protocol_methods, "values": values, "variables": variables,
+}
+
+
+def filled(text: str) -> str:
+    """The text of a page with its tables as the code has them now."""
+    return TABLE.sub(lambda match: f"{match[1]}{chr(10).join(TABLES[match[2]]()).strip(chr(10))}\n{match[3]}", text)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    names = tuple(head)
+    yield "| " + " | ".join(names) + " |"
+    yield "|---" * len(names) + "|"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def code(text: str) -> str:
+    return f"`{text}`"
+
+
+def fenced(text: str) -> str:
+    lines = "\n".join(line.strip() for line in text.splitlines())
+    return f"```text\n{lines}\n```"
+
+
+def _argument(action: argparse.Action) -> tuple[str, str]:
+    name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+    takes = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
+    choices = f"one of {', '.join(map(str, action.choices))}" if action.choices else ""
+    return code(name + takes), (action.help or choices or "a run folder")
+
+
+def _documented(kind: type) -> tuple[str, dict[str, str]]:
+    """The first line of a struct's docstring, and what it says of each key."""
+    lines = inspect.cleandoc(kind.__doc__ or "").splitlines()
+    meanings = dict(line.split(": ", 1) for line in lines if re.match(r"\w+: ", line))
+    return lines[0], meanings
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return "none" if value in (None, {}) else code(schema_text(value))
+
+
+def schema_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+
+
+def _options(config: Any) -> str:
+    if config is None:
+        return "none"
+    if isinstance(config, str):
+        module, _, attribute = config.partition(":")
+        config = getattr(importlib.import_module(module), attribute)
+    return ", ".join(f"{code(field.name)} {_default(field)}" for field in msgspec.structs.fields(config))
+
+
+def _annotated(parameter: inspect.Parameter) -> str:
+    return f"{parameter.name}: {parameter.annotation}"
+
+
+def _after(text: str | None) -> str:
+    return f": {_line(text)}" if text else ""
+
+
+def _line(text: str | None) -> str:
+    return " ".join(inspect.cleandoc(text or "").split())
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def pages() -> list[Path]:
+    return [page for page in sorted(FOLDER.glob("*.md")) if TABLE.search(page.read_text(encoding="utf-8"))]
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Who may import whom: the layers of the design, so that the trainer, the command line and the kernels stay apart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from time import perf_counter
+
+import pytest
+
+from tests.layers import imports, in_layer, modules
+
+# A layer and all that it may import besides itself and the ground.
+GROUND = (
+    "cllm.errors", "cllm.env", "cllm.machine", "cllm.program", "cllm.philox", "cllm.config", "cllm.digest",
+    "cllm.hooks.specs", "cllm.hooks.hookspecs", "cllm.hooks.protocols", "cllm.hooks.reports", "cllm.hooks.verdicts",
+)
+FILES = ("cllm.atomic", "cllm.jsonl", "cllm.generations", "cllm.folderlock", "cllm.statefile", "cllm.tensorfile")
+ALLOWED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(GROUND, ()),
+    **dict.fromkeys(FILES, FILES),
+    "cllm.kernels": ("cllm._kernels",),
+    "cllm.ops": (),
+    "cllm.models": ("cllm.ops",),
+    "cllm.reference": ("cllm.ops",),
+    "cllm.plan": (),
+    "cllm.reduction": (),
+    "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan"),
+    "cllm.engine": ("cllm.kernels", "cllm.ops", "cllm.lowering", "cllm.reduction"),
+    "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering"),
+    "cllm.initialise": ("cllm.kernels",),
+    "cllm.sampling": ("cllm.kernels",),
+    "cllm.hooks": (),
+    "cllm.data": ("cllm.hooks", *FILES),
+    "cllm.builtin": ("cllm.hooks", "cllm.kernels", "cllm.data", *FILES),
+    "cllm.ledger": FILES,
+    "cllm.runfolder": (*FILES, "cllm.ledger"),
+    "cllm.state": (),
+    "cllm.checkpoint": (*FILES, "cllm.state"),
+}
+# And what these, which put the others together, may not.
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "cllm.trainer": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.models", "cllm.ops", "cllm.cli"),
+    "cllm.assemble": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.evaluate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.generate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.cli": ("cllm.builtin",),
+}
+# The processor is asked by doctor as well, before any kernel is chosen.
+MAY_IMPORT_KERNELS = {"cllm.kernels", "cllm.cli.doctor"}
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_a_layer_imports_what_it_may(layer: str) -> None:
+    members = [module for module in modules() if in_layer(module, layer)]
+    assert members, f"{layer} is gone: correct the table"
+    # Of the packages cllm and cllm.hooks, the names that are re-exported; each is checked where it is defined.
+    allowed = (layer, *GROUND, *ALLOWED[layer])
+    for module in members:
+        strangers = {name for name in imports(module) if not any(in_layer(name, other) for other in allowed)}
+        assert not strangers, f"{module} imports {', '.join(sorted(strangers))}"
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_a_layer_does_not_import_what_it_may_not(layer: str) -> None:
+    members = [module for module in modules() if in_layer(module, layer)]
+    assert members, f"{layer} is gone: correct the table"
+    for module in members:
+        strangers = {name for name in imports(module) for other in FORBIDDEN[layer] if in_layer(name, other)}
+        assert not strangers, f"{module} imports {', '.join(sorted(strangers))}"
+
+
+def test_the_kernels_have_one_door() -> None:
+    importers = {module for module in modules() if any(in_layer(name, "cllm._kernels") for name in imports(module))}
+    assert importers == MAY_IMPORT_KERNELS
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    importers = {m for m in modules() if any(in_layer(name, "cllm.cli") for name in imports(m))}
+    assert {module for module in importers if not in_layer(module, "cllm.cli")} == set()
+
+
+def test_no_circle_of_imports() -> None:
+    """Among modules as they are imported; a package stands for what its __init__ imports."""
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in done and module in modules():
+            for name in sorted(imports(module)):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in modules():
+        visit(module, ())
+
+
+def test_env_alone_reads_the_switches() -> None:
+    readers = {
+        module for module, path in modules().items() if "environ" in path.read_text() or "getenv" in path.read_text()
+    }
+    assert readers == {"cllm.env"}
+
+
+def run_help(*options: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from cllm.cli import main; sys.argv = ['cllm', '--help']; main()"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPROFILEIMPORTTIME"}
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+
+
+def test_help_imports_no_numpy() -> None:
+    run = run_help("-X", "importtime")
+    assert "train" in run.stdout
+    imported = {line.rsplit("|", 1)[1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    assert "cllm.cli" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("numpy", "msgspec", "pluggy", "safetensors")}
+
+
+def test_help_answers_in_150_milliseconds() -> None:
+    """The best of many, because other processes may have the machine."""
+    best = float("inf")
+    for _ in range(30):
+        begin = perf_counter()
+        run_help()
+        best = min(best, perf_counter() - begin)
+        if best < 0.150:
+            return
+    pytest.fail(f"cllm --help took {best:.3f} s at best")
