@@ -1,4 +1,4 @@
-"""Nothing is missing, nothing is left over: ops, kernels, modules, sources, doc pages, configs and environments."""
+"""Nothing is missing, nothing is left over: ops, kernels, modules, sources, doc pages and environments."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def reached(roots: set[str]) -> set[str]:
 
 
 def test_every_module_is_reached_from_the_command_line_or_the_public_names() -> None:
-    found = reached({"cllm", "cllm.cli", *(f"cllm.cli.{name}" for name, _ in COMMANDS)})
+    found = reached({"cllm", "cllm.__main__", "cllm.cli", *(f"cllm.cli.{name}" for name, _ in COMMANDS)})
     assert set(modules()) - found == set()
 
 
@@ -101,7 +101,7 @@ def test_every_stub_has_its_module() -> None:
         assert (KERNEL_SOURCES / f"{stub.stem.removesuffix('_portable')}.pyx").exists(), stub.name
 
 
-# --- pages, configs, environments -------------------------------------------------------------------------------
+# --- pages, environments -------------------------------------------------------------------------------
 
 
 def links(page: Path) -> set[Path]:
@@ -121,12 +121,6 @@ def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
         waiting |= {target for target in links(page) if target.suffix == ".md"} - found
     pages = {*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("plugins/*/README.md")}
     assert {page.relative_to(ROOT).as_posix() for page in pages - found} == set()
-
-
-def test_every_config_is_shown_on_a_page() -> None:
-    pages = "".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-    for config in (ROOT / "configs").glob("*.toml"):
-        assert f"configs/{config.name}" in pages, config.name
 
 
 def test_every_environment_of_tox_is_in_the_default_list_or_in_full() -> None:

@@ -24,7 +24,10 @@ def folder(tmp_path: Path) -> Path:
 
 def read(*sources: Path | str) -> list[str]:
     names = [str(source) for source in sources]
-    return [text.removeprefix("text of ") for text in whole_texts(TextDataset(TextConfig(names if len(names) > 1 else names[0])))]
+    return [
+        text.removeprefix("text of ")
+        for text in whole_texts(TextDataset(TextConfig(names if len(names) > 1 else names[0])))
+    ]
 
 
 def test_file_folder_and_globs(folder: Path) -> None:
@@ -37,7 +40,10 @@ def test_file_folder_and_globs(folder: Path) -> None:
 
 def test_sources_keep_their_order_and_no_file_is_read_twice(folder: Path) -> None:
     assert read(folder / "sub/file1.txt", folder / "file10.txt") == ["sub/file1.txt", "file10.txt"]
-    assert read(folder / "file10.txt", f"{folder}/*.txt", folder / "file10.txt") == ["file10.txt", "file2.txt"]
+    assert read(folder / "file10.txt", f"{folder}/*.txt", folder / "file10.txt") == [
+        "file10.txt",
+        "file2.txt",
+    ]
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(tmp_path: Path) -> None:
@@ -47,7 +53,19 @@ def test_a_file_whose_name_looks_like_a_glob_is_a_file(tmp_path: Path) -> None:
 
 def test_natural_order() -> None:
     names = ["a1", "a01", "a2", "a10", "b", "a", "1", "10", "9", "a1b2", "a1b10"]
-    assert sorted(names, key=natural_key) == ["1", "9", "10", "a", "a01", "a1", "a1b2", "a1b10", "a2", "a10", "b"]
+    assert sorted(names, key=natural_key) == [
+        "1",
+        "9",
+        "10",
+        "a",
+        "a01",
+        "a1",
+        "a1b2",
+        "a1b10",
+        "a2",
+        "a10",
+        "b",
+    ]
 
 
 def test_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +84,12 @@ def test_a_large_file_comes_in_pieces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"good until \xff", "at byte 11 .*not UTF-8"), (b"a\0b", "at byte 1 .*binary"), (b"", "empty"), (b"\xef\xbb\xbf", "empty")],
+    [
+        (b"good until \xff", "at byte 11 .*not UTF-8"),
+        (b"a\0b", "at byte 1 .*binary"),
+        (b"", "empty"),
+        (b"\xef\xbb\xbf", "empty"),
+    ],
 )
 def test_bad_files_are_refused_by_name(tmp_path: Path, data: bytes, reason: str) -> None:
     (tmp_path / "good.txt").write_text("good")

@@ -17,7 +17,30 @@ N_QUESTIONS = 130_319
 N_ANSWERABLE = 86_821
 N_SEGMENTS = 236_617  # one for each of these
 
-_WORDS = ["the", "river", "of", "an", "old", "city", "was", "first", "crossed", "by", "a", "bridge", "in", "1842", "—", "São", "João's", "engineers", "said", "“no”", "and", "built"]
+_WORDS = [
+    "the",
+    "river",
+    "of",
+    "an",
+    "old",
+    "city",
+    "was",
+    "first",
+    "crossed",
+    "by",
+    "a",
+    "bridge",
+    "in",
+    "1842",
+    "—",
+    "São",
+    "João's",
+    "engineers",
+    "said",
+    "“no”",
+    "and",
+    "built",
+]
 
 
 def write_squad_shape(path: Path) -> int:

@@ -27,7 +27,10 @@ def read_strings(events: JsonEvents) -> list[str]:
 
 
 VALUES: Any = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8")),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
     max_leaves=20,
@@ -52,8 +55,25 @@ def test_any_sound_value_is_skipped_whole(
 
 
 @given(
-    parts=st.lists(st.sampled_from(["a", "é", "\\\\", '\\"', "\\n", "\\u00e9", "\\ud83d\\ude00", "\\uD83D\\uDE00", "\\ud7ff", "\\ue000"])),
-    lone=st.sampled_from(["\\ud800", "\\uDFFF", "\\udc00\\ud800", "\\ud800\\u0041", "\\ud800\\\\", "\\ud800\\ud800\\udc00"]),
+    parts=st.lists(
+        st.sampled_from(
+            [
+                "a",
+                "é",
+                "\\\\",
+                '\\"',
+                "\\n",
+                "\\u00e9",
+                "\\ud83d\\ude00",
+                "\\uD83D\\uDE00",
+                "\\ud7ff",
+                "\\ue000",
+            ]
+        )
+    ),
+    lone=st.sampled_from(
+        ["\\ud800", "\\uDFFF", "\\udc00\\ud800", "\\ud800\\u0041", "\\ud800\\\\", "\\ud800\\ud800\\udc00"]
+    ),
     place=st.integers(0, 20),
     size=st.integers(1, 30),
 )

@@ -27,7 +27,8 @@ def test_places_are_the_shares_within_one(weights: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "places"), [([1], (4096,)), ([1, 3], (1024, 3072)), ([1, 1, 1], (1366, 1365, 1365)), ([1e-9, 1], (1, 4095))]
+    ("weights", "places"),
+    [([1], (4096,)), ([1, 3], (1024, 3072)), ([1, 1, 1], (1366, 1365, 1365)), ([1e-9, 1], (1, 4095))],
 )
 def test_places_of_plain_weights(weights: list[float], places: tuple[int, ...]) -> None:
     assert deal(weights, len(weights)) == places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -34,10 +35,15 @@ def documents_of(path: Path) -> list[str]:
     return [tokenizer.decode(part) for part in np.split(file.tokens, file.document_starts[1:].tolist())]
 
 
-@pytest.mark.parametrize("tokenizer", [ByteTokenizer, CharTokenizer, ByteTokenizer(), CharTokenizer("abcdefghinoprstuvwz,. ")])
+@pytest.mark.parametrize(
+    "tokenizer", [ByteTokenizer, CharTokenizer, ByteTokenizer(), CharTokenizer("abcdefghinoprstuvwz,. ")]
+)
 def test_documents_come_out_as_they_went_in(tmp_path: Path, tokenizer: type[ByteTokenizer]) -> None:
     report = prepare(TEXTS, tokenizer, tmp_path / "out", validation=0.4)
-    train, held_out = documents_of(tmp_path / "out/train.tokens"), documents_of(tmp_path / "out/validation.tokens")
+    train, held_out = (
+        documents_of(tmp_path / "out/train.tokens"),
+        documents_of(tmp_path / "out/validation.tokens"),
+    )
     assert sorted(train + held_out) == sorted(["one. ", "two, in pieces. ", "three. ", "four. ", "five. "])
     assert len(held_out) == 2
     assert (report.n_documents, report.n_tokens, report.n_characters) == (5, 40, 40)
@@ -48,7 +54,10 @@ def test_documents_come_out_as_they_went_in(tmp_path: Path, tokenizer: type[Byte
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@given(texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=8), validation=st.sampled_from([0.0, 0.1, 0.7]))
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=8),
+    validation=st.sampled_from([0.0, 0.1, 0.7]),
+)
 @settings(deadline=None, max_examples=25)
 def test_any_texts(texts: list[str], validation: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.mktemp("prepare") / "out"
@@ -133,6 +142,15 @@ def test_read_only_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Permission denied.*permission to write there"):
         prepare(TEXTS, ByteTokenizer, tmp_path / "out")
     tmp_path.chmod(0o700)
+
+
+def test_read_only_file_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(DataError, match=r"Read-only file system.*write to another folder"):
+        prepare(TEXTS, ByteTokenizer, tmp_path / "out")
 
 
 def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:

@@ -51,7 +51,10 @@ def test_pick_stays() -> None:
 
 def test_tinyshakespeare_is_cut_where_nanogpt_cuts_it() -> None:
     assert cut(1_115_394, 0.1) == 1_003_854
-    assert [part.tolist() for part in parts_of([1_115_394], 0.1)] == [[[0, 1_003_854]], [[1_003_854, 1_115_394]]]
+    assert [part.tolist() for part in parts_of([1_115_394], 0.1)] == [
+        [[0, 1_003_854]],
+        [[1_003_854, 1_115_394]],
+    ]
 
 
 @pytest.mark.parametrize(

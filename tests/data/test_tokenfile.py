@@ -37,7 +37,11 @@ def test_what_was_written_is_mapped_back(
     write_tokens(path, tokens, max(tokens) + 1 + spare, starts)
     file = TokenFile.open(path)
     assert file.tokens.tolist() == tokens and file.document_starts.tolist() == starts
-    assert (file.n_tokens, file.n_documents, file.vocab_size) == (len(tokens), len(starts), max(tokens) + 1 + spare)
+    assert (file.n_tokens, file.n_documents, file.vocab_size) == (
+        len(tokens),
+        len(starts),
+        max(tokens) + 1 + spare,
+    )
     assert file.tokens.dtype == token_dtype(file.vocab_size) and not file.tokens.flags.writeable
     file.verify()
 
@@ -51,7 +55,9 @@ def test_dtype_is_the_smallest(vocab_size: int, name: str) -> None:
 
 def test_facts_of_the_preparation_are_kept(tmp_path: Path) -> None:
     header = make_header(3, 1, 5, "char", tokenizer_digest="ab", source_digest="cd")
-    write_token_file(tmp_path / "a.tokens", header, [np.array([0])], [np.array([1]), np.array([], int), np.array([4, 0])])
+    write_token_file(
+        tmp_path / "a.tokens", header, [np.array([0])], [np.array([1]), np.array([], int), np.array([4, 0])]
+    )
     file = TokenFile.open(tmp_path / "a.tokens")
     assert (file.tokenizer_name, file.tokenizer_digest, file.source_digest) == ("char", "ab", "cd")
     assert file.tokens.tolist() == [1, 4, 0]

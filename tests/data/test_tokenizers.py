@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_char_ids_are_places_in_the_sorted_alphabet(text: str) -> None:
 def test_byte_stream_gives_what_decode_gives(data: bytes, cuts: list[int]) -> None:
     decoder = stream_decoder(ByteTokenizer())
     bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    text = "".join(decoder.push(list(data[a:b])) for a, b in zip(bounds, bounds[1:], strict=False))
+    text = "".join(decoder.push(list(data[a:b])) for a, b in pairwise(bounds))
     assert text + decoder.finish() == ByteTokenizer().decode(list(data)) == data.decode(errors="replace")
 
 
@@ -57,14 +58,16 @@ def test_char_takes_the_smallest_dtype() -> None:
     assert CharTokenizer("".join(map(chr, range(300)))).encode("a").dtype == np.uint16
 
 
-@pytest.mark.parametrize(("text", "char", "place"), [("abcdz", "'z'", 4), ("ab€", "U\\+20AC", 2), ("a\ud800", "U\\+D800", 1)])
+@pytest.mark.parametrize(
+    ("text", "char", "place"), [("abcdz", "'z'", 4), ("ab€", "U\\+20AC", 2), ("a\ud800", "U\\+D800", 1)]
+)
 def test_unknown_character_is_named_with_its_place(text: str, char: str, place: int) -> None:
     with pytest.raises(TokenizerError, match=f"{char}.* at place {place} "):
         CharTokenizer("abcd").encode(text)
 
 
 def test_byte_refuses_half_a_surrogate_pair() -> None:
-    with pytest.raises(TokenizerError, match="U\\+DC00.* at place 2 "):
+    with pytest.raises(TokenizerError, match=r"U\+DC00.* at place 2 "):
         ByteTokenizer().encode("ab\udc00")
 
 

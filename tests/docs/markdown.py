@@ -46,8 +46,8 @@ class Block:
     def adapted(self, text: str) -> str:
         """A command or code as the test runs it."""
         for replacement in self.notes.get("replace", []):
-            old, _, new = replacement.partition(" => ")
-            text = text.replace(old, new)
+            old, _, new = replacement.partition(" =>")
+            text = text.replace(old, new.strip())
         added = " ".join(self.notes.get("add", []))
         # At the end, for the last of two values counts.
         return f"{text} {added}" if added and "cllm train" in text else text

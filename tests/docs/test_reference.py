@@ -71,8 +71,8 @@ def test_every_option_is_there() -> None:
         importlib.import_module(f"cllm.cli.{name}").add_arguments(parser)
         section = text.partition(f"## cllm {name}\n")[2].partition("\n## ")[0]
         for action in parser._actions[1:]:
-            for option in action.option_strings or [action.metavar or action.dest]:
-                assert str(option) in section, f"{name} {option}"
+            for option in [*action.option_strings] or [str(action.metavar or action.dest)]:
+                assert option in section, f"{name} {option}"
 
 
 def test_links_lead_somewhere() -> None:

@@ -305,7 +305,7 @@ cdef class Executor:
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
-        self.clear()
+        store_flag(&self.step.stop, 0)
         raise_pending()
         return self.status()
 

@@ -67,7 +67,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_version() -> int:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    print(f"cllm {version('cllm')}")
+    try:
+        print(f"cllm {version('cllm')}")
+    except PackageNotFoundError:
+        print("cllm, from its source tree")
     return DONE

@@ -194,7 +194,8 @@ def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Heade
 def _check_header(path: Path, header: Header) -> None:
     if header.version != VERSION:
         raise _refuse(path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it")
-    if header.n_tokens < 1 or not 1 <= header.n_documents <= header.n_tokens or not 1 <= header.vocab_size <= MAX_VOCABULARY:
+    counts_fit = 1 <= header.n_documents <= header.n_tokens
+    if not counts_fit or not 1 <= header.vocab_size <= MAX_VOCABULARY:
         raise _refuse(path, f"impossible counts {header}", "at least one token in each document", _AGAIN)
     if header.dtype != token_dtype(header.vocab_size).str.lstrip("<|"):
         raise _refuse(path, f"dtype {header.dtype!r}", f"the one for {header.vocab_size} tokens", _AGAIN)
