@@ -34,6 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if examples.is_dir():
         shutil.copytree(examples, tmp_path / "docs" / "examples")
     (tmp_path / "book.txt").write_text(a_book(), encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "shakespeare.txt").write_text(a_book(), encoding="utf-8")
     (tmp_path / "train-v2.0.json").write_text(a_squad_file(), encoding="utf-8")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("CLLM_ISA", raising=False)
