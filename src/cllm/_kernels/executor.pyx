@@ -76,7 +76,7 @@ cdef struct Step:
     char *targets
     char *weights
     char *losses
-    int stop, n_finished
+    int stop, n_started, n_finished
     double polled
 
 
@@ -162,6 +162,7 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef Worker *worker = &step.workers[w]
     cdef double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID)
+    count_up(&step.n_started)
     worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
     worker.busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin
     if worker.status != DONE:
@@ -173,9 +174,13 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
 
 
 cdef void wait_for_others(Step *step) noexcept nogil:
-    """The calling thread looks at the signals while others work; waiting in the barrier it could not."""
+    """The calling thread looks at the signals while others work; waiting in the barrier it could not.
+
+    It waits only for workers that have begun: where threads are fewer than workers (a serial build,
+    OMP_THREAD_LIMIT), it has yet to run the others itself.
+    """
     cdef int round = 0
-    while load_flag(&step.n_finished) < step.n_workers:
+    while load_flag(&step.n_finished) < load_flag(&step.n_started):
         look_at_signals(step)
         wait_a_little(round)
         round += 1
@@ -301,7 +306,7 @@ cdef class Executor:
         self.step.reducer = NULL
         if reducer is not None:
             self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
-        self.step.n_finished, self.step.polled = 0, seconds_of(CLOCK_MONOTONIC)
+        self.step.n_started, self.step.n_finished, self.step.polled = 0, 0, seconds_of(CLOCK_MONOTONIC)
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
