@@ -153,6 +153,7 @@ def test_a_file_that_is_there_is_never_written_into(tmp_path: Path) -> None:
         (errno.EROFS, "Read-only file system; expected a file system that can be written; write to another"),
         (errno.EACCES, "Permission denied; expected permission to write there; write to another folder"),
         (errno.EIO, "check the disk"),
+        (errno.ENOENT, "No such file or directory; expected a path that is there; check the path"),
         (errno.EMFILE, "Too many open files; expected a file system that takes it; see the system's message"),
     ],
 )

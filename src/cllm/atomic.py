@@ -35,6 +35,7 @@ REMEDIES = {
     errno.EPERM: ("permission to write there", "write to another folder, or change its permissions"),
     errno.EIO: ("a disk that keeps what it is given", "check the disk (dmesg), or write to another one"),
     errno.ENOTDIR: ("a folder", "choose another path"),
+    errno.ENOENT: ("a path that is there", "check the path"),
 }
 
 

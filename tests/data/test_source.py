@@ -74,6 +74,12 @@ def test_text_is_tokenised_once_until_it_changes(tmp_path: Path, book: Path, mon
     assert len(set(calls)) == len(calls) == 4
 
 
+@pytest.mark.parametrize("config", [{"path": "missing.txt"}, {"loader": "text", "source": ["missing.txt"]}])
+def test_missing_text_is_named_with_what_to_do(tmp_path: Path, config: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"missing\.txt: No such file .* a file that can be read; check the path"):
+        opened(tmp_path, **config)
+
+
 def test_another_process_may_be_faster(tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def prepare_twice(*given: Any) -> None:
         prepare(*given)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cllm.atomic import disk_errors
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
@@ -19,6 +18,7 @@ from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizers import load_tokenizer
+from cllm.data.utf8 import unreadable
 from cllm.digest import file_digest
 from cllm.errors import DataError
 from cllm.hooks.specs import Dataset, Tokenizer
@@ -148,8 +148,10 @@ def _text_digest(dataset: Dataset) -> str:
         return source_digest(dataset)
     digest = hashlib.blake2b(digest_size=32)
     for file in files():
-        with disk_errors(DataError, "data", file):
+        try:
             digest.update(bytes.fromhex(file_digest(file)))
+        except OSError as error:
+            raise unreadable(file, "data", error) from None
     return digest.hexdigest()
 
 
