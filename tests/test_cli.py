@@ -43,7 +43,7 @@ def test_digests_of_two_thread_counts_are_one(runs: Path) -> None:
     assert first.stdout == second.stdout
     assert len(first.stdout.strip()) == 64 and int(first.stdout, 16) >= 0
     same = cllm("diff", "runs/book-1", "runs/book-2", cwd=runs)
-    assert (same.returncode, same.stdout.startswith("the same digests")) == (0, True)
+    assert (same.returncode, same.stdout) == (0, "the same digest at the only step compared, step 4\n")
 
 
 def test_diff_names_the_first_step_that_differs(runs: Path) -> None:
@@ -51,6 +51,14 @@ def test_diff_names_the_first_step_that_differs(runs: Path) -> None:
     assert other.returncode == 0, other.stderr
     found = cllm("diff", "runs/book-1", "other", cwd=runs)
     assert (found.returncode, "step 4" in found.stdout) == (1, True)
+
+
+def test_diff_counts_the_steps_that_it_compared(runs: Path) -> None:
+    for out in ("often-1", "often-2"):
+        words = ["--data", "book.txt", *SMALL, "--set", "train.digest_every=2", "--out", out]
+        assert cllm("train", *words, cwd=runs).returncode == 0
+    same = cllm("diff", "often-1", "often-2", cwd=runs)
+    assert (same.returncode, same.stdout) == (0, "the same digests at all 2 steps compared, up to step 4\n")
 
 
 def test_generate_eval_and_their_json(runs: Path) -> None:

@@ -32,7 +32,13 @@ def run(options: argparse.Namespace) -> int:
     elif not common:
         print("the runs have no step with a digest in common")
     elif differing is None:
-        print(f"the same digests at all {len(common)} steps compared, up to step {common[-1]}")
+        print(_agreement(common))
     else:
         print(f"the first difference is at step {differing}: {first[differing]} and {second[differing]}")
     return 0 if common and differing is None else 1
+
+
+def _agreement(steps: list[int]) -> str:
+    if len(steps) == 1:
+        return f"the same digest at the only step compared, step {steps[0]}"
+    return f"the same digests at all {len(steps)} steps compared, up to step {steps[-1]}"
