@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cllm.cli import COMMANDS, main
 from tests.test_trainer import TEXT
 
 
@@ -94,6 +97,37 @@ def test_wrong_usage_is_2_and_says_what_to_do(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "command", "refused"),
+    [
+        ("--threads", ["train", "--data", "book.txt"], ["0", "-1", "two", "1.5", "1_0", "100000"]),
+        ("--threads", ["eval", "runs/book-1"], ["0", "-1", "two", "100000"]),
+        ("--tokens", ["generate", "runs/book-1"], ["-5", "many", "1e3"]),
+        ("--temperature", ["generate", "runs/book-1"], ["-0.1", "nan", "inf", "warm"]),
+        ("--top-k", ["generate", "runs/book-1"], ["0", "-1"]),
+        ("--top-p", ["generate", "runs/book-1"], ["0", "1.1", "nan"]),
+        ("--seed", ["generate", "runs/book-1"], ["-1", str(2**64), "9" * 5000]),
+        ("--validation", ["prepare", "text", "book.txt", "--out", "x"], ["1", "-0.1", "nan"]),
+    ],
+)
+def test_numbers_out_of_range_are_refused_at_the_door(
+    option: str, command: list[str], refused: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in refused:
+        with pytest.raises(SystemExit) as ended:
+            main([*command, option, number])
+        assert ended.value.code == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert f"argument {option}: {number!r}; expected a " in message and "correct it" in message
+
+
+def test_no_option_takes_a_number_without_a_range() -> None:
+    for name, _ in COMMANDS:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"cllm.cli.{name}").add_arguments(parser)
+        assert not [action.dest for action in parser._actions if action.type in (int, float)], name
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["train", "--data", "missing.txt"], ["digest", "nowhere"], ["generate", "nowhere"],
@@ -109,8 +143,6 @@ def test_failures_are_1_and_leave_nothing(words: list[str], runs: Path) -> None:
 
 
 def test_help_of_every_command_has_an_example(runs: Path) -> None:
-    from cllm.cli import COMMANDS
-
     for name, _ in COMMANDS:
         shown = cllm(name, "--help", cwd=runs)
         assert shown.returncode == 0 and "example" in shown.stdout

@@ -21,7 +21,7 @@ READERS: list[tuple[str, Callable[[], object], object, list[tuple[str, object]],
         ["4", "-1", "yes", "1.0", "1_0", "٣"],
     ),
     ("CLLM_ISA", env.isa, None, [("portable", "portable"), ("v4", "v4"), ("", None)], ["avx2", "V3", "v5"]),
-    ("CLLM_THREADS", env.threads, None, [("1", 1), ("64", 64), ("", None)], ["0", "-2", "two", "+1"]),
+    ("CLLM_THREADS", env.threads, None, [("1", 1), ("64", 64), ("", None)], ["0", "-2", "two", "+1", "1025"]),
     ("CLLM_TRACE_PLUGINS", env.trace_plugins, False, [("1", True), ("0", False), ("", False)], ["2", "on"]),
 ]
 

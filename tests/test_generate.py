@@ -82,6 +82,9 @@ def test_text_from_a_run(tmp_path: Path) -> None:
     assert text != model.generate("The", max_new_tokens=20, seed=5)
     pieces = list(model.stream("The", 20, Sampling(0.8, seed=4), stop=text[5:7]))
     assert "".join(pieces) == text[: text.index(text[5:7])]
+    assert model.generate("The", max_new_tokens=0) == ""
+    with pytest.raises(UsageError, match="-5 new tokens"):
+        model.generate("The", max_new_tokens=-5)
 
 
 def test_a_run_without_a_checkpoint_has_no_model(tmp_path: Path) -> None:

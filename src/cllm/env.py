@@ -20,13 +20,18 @@ class Variable:
     summary: str
 
 
+# More would only be a slip of the keyboard, and a system that cannot make them ends the process without a word.
+MOST_THREADS = 1024
+
 DEBUG = Variable(
     "CLLM_DEBUG",
     "0-3",
     "1: phase times, 2: norms per step, 3: every op compared with the reference, stopping at a difference",
 )
 ISA = Variable("CLLM_ISA", "portable, v3, v4", "the kernels' instruction set, instead of the processor's best")
-THREADS = Variable("CLLM_THREADS", "1 or more", "how many threads run where neither command line nor config says")
+THREADS = Variable(
+    "CLLM_THREADS", f"1 to {MOST_THREADS}", "how many threads run where neither command line nor config says"
+)
 TRACE_PLUGINS = Variable("CLLM_TRACE_PLUGINS", "0 or 1", "1: print every hook call and the plugin that answers")
 
 VARIABLES: tuple[Variable, ...] = (DEBUG, ISA, THREADS, TRACE_PLUGINS)
@@ -49,7 +54,7 @@ def isa() -> str | None:
 
 def threads() -> int | None:
     """Return the number of threads asked for, or None where the machine decides."""
-    return _integer(THREADS, lowest=1, highest=None)
+    return _integer(THREADS, lowest=1, highest=MOST_THREADS)
 
 
 def trace_plugins() -> bool:
@@ -62,7 +67,7 @@ def _text(variable: Variable) -> str | None:
     return os.environ.get(variable.name, "").strip() or None
 
 
-def _integer(variable: Variable, lowest: int, highest: int | None) -> int | None:
+def _integer(variable: Variable, lowest: int, highest: int) -> int | None:
     text = _text(variable)
     if text is None:
         return None
@@ -70,7 +75,7 @@ def _integer(variable: Variable, lowest: int, highest: int | None) -> int | None
     if not (text.isascii() and text.isdecimal()):
         raise _refused(variable, text)
     number = int(text)
-    if number < lowest or (highest is not None and number > highest):
+    if not lowest <= number <= highest:
         raise _refused(variable, text)
     return number
 

@@ -14,7 +14,7 @@ from cllm.assemble import kinds_of
 from cllm.config import Config, load_config
 from cllm.data.tokenizers import load_tokenizer, stream_decoder
 from cllm.decoder import Decoder
-from cllm.errors import CheckpointError
+from cllm.errors import CheckpointError, UsageError
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
@@ -45,6 +45,8 @@ class Model:
         self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None
     ) -> Iterator[str]:
         """Pieces of text as they are chosen, up to `stop`, which is left out."""
+        if max_new_tokens < 0:
+            raise UsageError("generate", f"{max_new_tokens} new tokens", "0 or more", "ask for 200")
         decoder, written = Decoder(self.decoding, self.parameters), stream_decoder(self.tokenizer)
         logits = decoder.feed(self.tokenizer.encode(prompt or "\n"))
         held = ""

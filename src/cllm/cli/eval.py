@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cllm.cli.options import add_json, add_plugin_options, print_json
+from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 
@@ -16,7 +16,7 @@ example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use; changes no bit")
+    add_threads(parser)
     add_json(parser)
     add_plugin_options(parser)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cllm.cli.options import add_plugin_options
+from cllm.cli.options import add_plugin_options, real, whole
 from cllm.generate import load
 from cllm.hooks.manager import build_manager
 from cllm.sampling import Sampling
@@ -18,11 +18,13 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("prompt", nargs="?", default="\n", help="what the text begins with")
-    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to write (default: 200)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest (default: 0.8)")
-    parser.add_argument("--top-k", type=int, metavar="K", help="choose among the likeliest K")
-    parser.add_argument("--top-p", type=float, metavar="P", help="choose among the fewest that make up P")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another text (default: 0)")
+    parser.add_argument("--tokens", type=whole(0), default=200, metavar="N", help="tokens to write (default: 200)")
+    parser.add_argument("--temperature", type=real(lambda t: t >= 0, "a number, 0 or more"), default=0.8,
+                        help="0 takes the likeliest (default: 0.8)")
+    parser.add_argument("--top-k", type=whole(1), metavar="K", help="choose among the likeliest K")
+    parser.add_argument("--top-p", type=real(lambda p: 0 < p <= 1, "a number above 0 and at most 1"), metavar="P",
+                        help="choose among the fewest that make up P")
+    parser.add_argument("--seed", type=whole(0, 2**64 - 1), default=0, help="another seed, another text (default: 0)")
     parser.add_argument("--stop", metavar="TEXT", help="end before this text")
     add_plugin_options(parser)
 

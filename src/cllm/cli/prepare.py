@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cllm.assemble import kinds_of
-from cllm.cli.options import add_json, add_plugin_options, print_json
+from cllm.cli.options import add_json, add_plugin_options, print_json, real
 from cllm.data.prepare import prepare
 from cllm.hooks.manager import build_manager
 
@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="*", help="what to read: files, folders, patterns")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder (default: data/LOADER)")
     parser.add_argument("--tokenizer", default="byte", help="byte, char, or a plugin's (default: byte)")
-    parser.add_argument("--validation", type=float, default=0.1, help="share kept for validation (default: 0.1)")
+    parser.add_argument("--validation", type=real(lambda share: 0 <= share < 1, "a share, at least 0 and below 1"),
+                        default=0.1, help="share kept for validation (default: 0.1)")
     add_json(parser)
     add_plugin_options(parser)
 

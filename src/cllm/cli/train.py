@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cllm.cli.options import add_plugin_options, print_json
+from cllm.cli.options import add_plugin_options, add_threads, print_json
 from cllm.config import Config, load_config, to_toml
 from cllm.engine import Interrupted
 from cllm.errors import UsageError
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use; changes no bit")
+    add_threads(parser)
     parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
                         help="set one value of the config")

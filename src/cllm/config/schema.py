@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from cllm.env import MOST_THREADS
+
 # The descriptions are what an error says was expected.
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 CountOrZero = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Threads = Annotated[int, Meta(ge=1, le=MOST_THREADS, description=f"a whole number, 1 to {MOST_THREADS}")]
 Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
 Share = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number of at least 0 and below 1")]
 RunName = Annotated[
@@ -108,7 +111,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     seed: CountOrZero = 1337
     eval_every: CountOrZero = 250
     eval_batches: CountOrZero = 20
-    threads: Count | None = None
+    threads: Threads | None = None
     digest_every: Count = 100
     log_every: Count = 10
 
