@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,35 @@ def test_doctor_asserts(runs: Path) -> None:
 def test_plugins_are_listed(runs: Path) -> None:
     rows = json.loads(cllm("plugins", "list", "--json", cwd=runs).stdout)
     assert {"reducer tree", "reducer ordered", "check spike", "dataset squad"} <= set(rows[0]["provides"])
+
+
+@pytest.mark.parametrize("name", ["spike", "check spike"])
+def test_a_part_is_shown_with_its_plugin(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", name]) == 0
+    plugin, part = capsys.readouterr().out.splitlines()
+    assert plugin.startswith("builtin ") and part == "    check spike"
+
+
+def test_a_plugin_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", "builtin"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "spkie"], "nothing is called 'spkie'; .* did you mean \"spike\"?"),
+        (["show", "quux", "--json"], "nothing is called 'quux'; .* choose one of these"),
+        (["show"], "show without a name"),
+        (["list", "spike"], "list with 'spike'"),
+    ],
+)
+def test_a_name_that_shows_nothing_is_wrong_usage(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plugins", *words]) == 2
+    printed = capsys.readouterr()
+    assert re.search(message, printed.err) and not printed.out
 
 
 def test_debug_levels_print_to_stderr(runs: Path) -> None:
