@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -43,6 +43,19 @@ def commands() -> Iterator[str]:
         yield f"\n## cllm {name}\n\n{_sentence(summary)}\n"
         yield from table(("Argument", "Meaning"), map(_argument, parser._actions))
         yield "\n" + fenced(module.EXAMPLE.partition("\n")[2])
+
+
+def whole() -> Iterator[str]:
+    """What stands at the top of a config file."""
+    _, meanings = _documented(schema.Config)
+    fields = msgspec.structs.fields(schema.Config)
+    yield from table(("At the top", "Meaning"), ((code(_top(f)), meanings[f.name]) for f in fields))
+
+
+def _top(field: msgspec.structs.FieldInfo) -> str:
+    if field.type is schema.RunName:
+        return field.name
+    return f"[{field.name}.LABEL]" if get_origin(field.type) is dict else f"[{field.name}]"
 
 
 def config() -> Iterator[str]:
@@ -107,7 +120,7 @@ def variables() -> Iterator[str]:
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
-    "commands": commands, "config": config, "presets": presets, "parts": parts, "hooks": hooks,
+    "commands": commands, "whole": whole, "config": config, "presets": presets, "parts": parts, "hooks": hooks,
     "protocols": protocol_methods, "values": values, "variables": variables,
 }
 

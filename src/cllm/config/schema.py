@@ -150,12 +150,19 @@ DEFAULT_SINKS = {"console": Part("console"), "jsonl": Part("jsonl")}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole run.
+    """[the whole file] A name, and tables of what to set.
 
-    name: the run folder is runs/NAME-N checks: by label, which is also the name unless there is one; clip
-    and spike are there unless set to false;
-        finite always is, and has no options
-    sinks: by label, likewise; console and jsonl are there unless set to false
+    name: the run folder is runs/NAME-N
+    model: the shape of the model
+    data: where the tokens come from
+    train: how long and in what portions
+    optimizer: its name, and its options beside it
+    schedule: of the learning rate, likewise
+    reducer: how the gradients of shards are combined, likewise
+    checks: tables by label, which is the name unless there is one; clip and spike are there unless set to false
+    sinks: tables by label, likewise; console and jsonl are there unless set to false
+    checkpoint: when states are saved and which are kept
+    dist: how several processes work together
     """
 
     name: RunName = "run"
