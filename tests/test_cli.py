@@ -106,7 +106,7 @@ def test_wrong_usage_is_2_and_says_what_to_do(runs: Path) -> None:
         ("--temperature", ["generate", "runs/book-1"], ["-0.1", "nan", "inf", "warm"]),
         ("--top-k", ["generate", "runs/book-1"], ["0", "-1"]),
         ("--top-p", ["generate", "runs/book-1"], ["0", "1.1", "nan"]),
-        ("--seed", ["generate", "runs/book-1"], ["-1", str(2**64), "9" * 5000]),
+        ("--seed", ["generate", "runs/book-1"], ["-1", str(2**32), "9" * 5000]),
         ("--validation", ["prepare", "text", "book.txt", "--out", "x"], ["1", "-0.1", "nan"]),
     ],
 )

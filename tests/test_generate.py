@@ -68,7 +68,7 @@ def test_top_k_and_top_p_leave_out_the_unlikely() -> None:
     assert {choose(LOGITS, Sampling(top_p=0.99, seed=1), n) for n in range(400)} == {0, 1, 2, 4}
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"seed": -1}, {"seed": 2**32}])
 def test_senseless_sampling_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Sampling(**wrong)  # type: ignore[arg-type]

@@ -7,8 +7,11 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
+from cllm import kernels
+from cllm.errors import KernelError
 from cllm.philox import (
     STREAM_SAMPLE,
     STREAM_SHUFFLE,
@@ -38,11 +41,19 @@ def test_known_answers(
     assert philox4x32(counter, key) == words
 
 
-def test_the_key_holds_the_whole_seed_and_the_stream() -> None:
-    assert key_of(0x0123456789ABCDEF, 3) == (0x89ABCDEF, 0x01234567 ^ 3)
-    for seed in (-1, 2**64):
+def test_no_two_seeds_and_streams_have_one_key() -> None:
+    """A seed of 2^32 or more would meet another stream's: its upper half was laid over the stream's number."""
+    seeds, streams = (0, 1, 2**31, ONES), range(1, 7)
+    assert len({key_of(seed, stream) for seed in seeds for stream in streams}) == len(seeds) * len(streams)
+    for seed in (-1, 2**32, 6 << 32, 2**64):
         with pytest.raises(ValueError, match="seed"):
             key_of(seed, 1)
+
+
+def test_initial_values_take_no_seed_that_could_meet_another() -> None:
+    for seed in (-1, 2**32):
+        with pytest.raises(KernelError, match="seed"):
+            kernels.normal(np.empty(4, np.float32), 1.0, seed, "x")
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 1000, 2**32 + 1, 2**63 + 1, 2**64])
@@ -66,7 +77,7 @@ def test_each_coordinate_counts() -> None:
     draws = [
         draw(1, 2, 3, 4, 5),
         draw(2, 2, 3, 4, 5),
-        draw(1 + 2**40, 2, 3, 4, 5),
+        draw(1 + 2**31, 2, 3, 4, 5),
         draw(1, 3, 3, 4, 5),
         draw(1, 2, 4, 4, 5),
         draw(1, 2, 3, 5, 5),
@@ -104,7 +115,7 @@ def test_seeds_streams_and_epochs_order_differently() -> None:
     def order(seed: int, stream: int, epoch: int) -> tuple[int, ...]:
         return tuple(permute(i, 50, seed, stream, epoch) for i in range(50))
 
-    keys = [(1, 3, 0), (2, 3, 0), (1, 4, 0), (1, 3, 1), (1, 3, 2**32), (1 + 2**32, 3, 0)]
+    keys = [(1, 3, 0), (2, 3, 0), (1, 4, 0), (1, 3, 1), (1, 3, 2**32), (1 + 2**31, 3, 0)]
     assert len({order(*key) for key in keys}) == len(keys)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cllm import env
 from cllm._kernels import cpu
 from cllm.errors import KernelError
+from cllm.philox import SEED_BITS
 
 if TYPE_CHECKING:
     from cllm.program import Parameter
@@ -237,6 +238,8 @@ def sgd(
 
 def normal(out: Float32, deviation: float, seed: int, name: str, n_threads: int = 1) -> None:
     """out (n,) = draws of N(0, deviation^2), a function of seed, name and element alone."""
+    if not 0 <= seed < 1 << SEED_BITS:
+        raise KernelError("normal", f"seed {seed}", f"0 <= seed < 2^{SEED_BITS}", "choose another")
     key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
     _initial.normal(_writable(out, "normal"), out.size, deviation, seed, key, n_threads)
 

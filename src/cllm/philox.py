@@ -19,6 +19,8 @@ STREAM_WINDOW = 4
 STREAM_SAMPLE = 5
 STREAM_MIXTURE = 6
 
+SEED_BITS = 32  # half of the key; the other half is the stream's, so that no two (seed, stream) share a draw
+
 Counter = tuple[int, int, int, int]
 
 _MASK32 = 0xFFFFFFFF
@@ -52,14 +54,14 @@ def philox4x32(counter: Counter, key: tuple[int, int]) -> Counter:
 
 
 def key_of(seed: int, stream: int) -> tuple[int, int]:
-    """Return the key of a 64-bit seed and a stream: (low half, high half ^ stream), as the kernels do.
+    """Return the key of a seed and a stream: the two, side by side, so that no two pairs share a draw.
 
-    Seeds below 2^32 share no draw in any stream; a larger one shares its streams' draws with a seed whose
-    upper half differs by the exclusive or of two stream numbers.
+    The kernels take 64 bits and put the upper ones over the stream by exclusive or: there a seed of 2^32 or more
+    would meet another one's draws, so none comes this far (config's rules, kernels.normal, this function).
     """
-    if not 0 <= seed < _TWO64:
-        raise ValueError(f"a seed lies in 0 <= seed < 2^64, not {seed}")
-    return seed & _MASK32, (seed >> 32) ^ stream
+    if not 0 <= seed < 1 << SEED_BITS:
+        raise ValueError(f"a seed lies in 0 <= seed < 2^{SEED_BITS}, not {seed}")
+    return seed, stream
 
 
 def uniform_below(n: int, seed: int, stream: int, *counter: int) -> int:

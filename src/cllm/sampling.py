@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import UsageError
-from cllm.philox import STREAM_SAMPLE, key_of, philox4x32
+from cllm.philox import SEED_BITS, STREAM_SAMPLE, key_of, philox4x32
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Sampling:
             raise UsageError("sampling", f"top-k {self.top_k}", "1 or more", "leave it out to keep all tokens")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise UsageError("sampling", f"top-p {self.top_p}", "above 0 and at most 1", "leave it out to keep all")
-        if not 0 <= self.seed < 2**64:
-            raise UsageError("sampling", f"seed {self.seed}", "0 or more and below 2^64", "choose another")
+        if not 0 <= self.seed < 1 << SEED_BITS:
+            raise UsageError("sampling", f"seed {self.seed}", f"0 or more and below 2^{SEED_BITS}", "choose another")
 
 
 def choose(logits: NDArray[np.float32], sampling: Sampling, position: int) -> int:

@@ -26,7 +26,7 @@ DATA = "data.path=book.txt"
         ("train.steps=1e3", "[train] steps = 1000.0", "a whole number", "write 1000"),
         ("train.steps.x=3", "[train] steps = {'x': 3}", "a whole number", ""),
         ("train=5", "train = 5", "a table", "[train]"),
-        ("train.seed=18446744073709551616", "seed = 18446744073709551616", "below 2^64", ""),
+        ("train.seed=4294967296", "seed = 4294967296", "below 2^32", "use a smaller one"),
         (
             "train.micro_batch_size=13",
             "micro_batch_size = 13 is more than batch_size = 12",

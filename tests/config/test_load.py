@@ -168,7 +168,7 @@ def _again(config: Config) -> Config:
     [
         [],
         ["model.preset=small", "model.dropout=0.25", "model.vocab_size=65"],
-        ["train.epochs=1.5", "train.threads=3", "train.micro_batch_size=2", "train.seed=18446744073709551615"],
+        ["train.epochs=1.5", "train.threads=3", "train.micro_batch_size=2", "train.seed=4294967295"],
         ["checks.spike=false", "checks.a.name=clip", "checks.a.max_norm=1", "sinks.console=false", "sinks.jsonl=false"],
         ["optimizer.betas=[0.9, 0.99]", "optimizer.nested={a = {b = 1}}", "schedule.name=constant"],
         ["data.mixture=[{path='a', weight=0.1}, {path='b'}]"],
@@ -184,7 +184,7 @@ def test_toml_gives_the_config_back(overrides: list[str]) -> None:
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     number=st.floats(allow_nan=False, allow_infinity=False),
-    seed=st.integers(0, 2**64 - 1),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_any_text_and_number_comes_back_as_it_was(text: str, number: float, seed: int) -> None:
     config = Config(

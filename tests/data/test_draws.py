@@ -11,7 +11,7 @@ from cllm import philox
 from cllm.data.draws import BLOCK, RandomStarts, ShuffledStarts, permuted, uniform, windows_per_epoch
 from cllm.errors import DataError
 
-SEEDS = st.integers(0, 2**64 - 1)
+SEEDS = st.integers(0, 2**32 - 1)
 
 
 @given(n=st.integers(1, 10**7), seed=SEEDS, epoch=st.integers(0, 2**40), data=st.data())
@@ -60,7 +60,7 @@ def test_epochs_and_parts_and_seeds_have_orders_of_their_own() -> None:
         starts = ShuffledStarts(5000, 10, seed, part)
         return tuple(starts(epoch * starts.n_per_epoch + place) for place in range(starts.n_per_epoch))
 
-    orders = {order(epoch, part, seed) for epoch in range(3) for part in range(3) for seed in (1, 2, 2**40)}
+    orders = {order(epoch, part, seed) for epoch in range(3) for part in range(3) for seed in (1, 2, 2**31 + 2)}
     assert len(orders) == 27
     assert {min(one) % 10 for one in orders} == set(range(10))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cllm.config.convert import choices, shown
 from cllm.config.schema import Config
 from cllm.errors import ConfigError, did_you_mean
+from cllm.philox import SEED_BITS
 
 DTYPES = ("float32",)
 COMMUNICATORS = ("single",)
@@ -69,9 +70,10 @@ def _shards_fit_batch(config: Config) -> None:
         )
 
 
-def _seed_has_64_bits(config: Config) -> None:
-    if config.train.seed >= 2**64:
-        _refuse(f"[train] seed = {config.train.seed}", "a whole number below 2^64", "use a smaller one")
+def _seed_is_half_a_key(config: Config) -> None:
+    if config.train.seed >= 1 << SEED_BITS:
+        limit = f"a whole number below 2^{SEED_BITS}, so that no two seeds share a draw"
+        _refuse(f"[train] seed = {config.train.seed}", limit, "use a smaller one")
 
 
 def _communicator_is_there(config: Config) -> None:
@@ -98,7 +100,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     _one_source,
     _one_length,
     _shards_fit_batch,
-    _seed_has_64_bits,
+    _seed_is_half_a_key,
     _communicator_is_there,
     _finite_is_fixed,
 )

@@ -96,7 +96,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     epochs: passes over the training part
     batch_size: B, sequences per update
     micro_batch_size: sequences per shard; left out, the size of the batch decides; threads never do
-    seed: of initial values, order of samples and dropout
+    seed: of initial values, order of samples and dropout; below 2^32
     eval_every: steps between evaluations; 0 for only at the end
     eval_batches: batches per evaluation; 0 for the whole validation part
     threads: left out, the physical cores within affinity and quota; changes no bit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cllm.ops.kind import Array, Call, OpKind
-from cllm.philox import STREAM_DROPOUT
+from cllm.philox import STREAM_DROPOUT, key_of
 from cllm.program import Program
 
 
@@ -24,7 +24,7 @@ def philox_blocks(n_blocks: int, words: tuple[int, int, int], seed: int) -> Arra
     """Philox4x32-10 of the counters (0, *words), (1, *words), ...: (4 * n_blocks,) numbers below 2^32."""
     low = np.uint64(0xFFFFFFFF)
     x = [np.arange(n_blocks, dtype=np.uint64), *(np.full(n_blocks, word, dtype=np.uint64) for word in words)]
-    key = [seed & 0xFFFFFFFF, (seed >> 32 & 0xFFFFFFFF) ^ STREAM_DROPOUT]
+    key = list(key_of(seed, STREAM_DROPOUT))
     for _ in range(10):
         a, b = np.uint64(0xD2511F53) * x[0], np.uint64(0xCD9E8D57) * x[2]
         high_a, high_b = a >> np.uint64(32), b >> np.uint64(32)
