@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import cllm
 from cllm.engine import Engine, Interrupted
+from cllm.errors import DataError
 from tests.models import Tree, a_batch, a_model, digest
+from tests.test_trainer import config
 
 
 def a_digest() -> str:
@@ -83,3 +88,55 @@ def test_stop_ends_a_step_from_another_thread() -> None:
     timer.join()
 
 
+def test_every_stop_ends_exactly_one_call() -> None:
+    """Whenever it comes: one after a call's last look is the next call's."""
+    # Few tokens and many parameters: merging, in which nobody looks at the flag, is much of such a call.
+    program, parameters = a_model("plain", n_layer=1, vocab_size=20000, block_size=4)
+    engine, batch, moments = Engine(program, 4, 2), a_batch(program, 4), random.Random(3)
+    for _ in range(150):
+        asked = threading.Event()
+
+        def ask(after: float, asked: threading.Event = asked) -> None:
+            time.sleep(after)
+            engine.stop()
+            asked.set()
+
+        asking = threading.Thread(target=ask, args=(moments.uniform(0.0, 0.01),))
+        asking.start()
+        n_ended = 0
+        while not asked.is_set():
+            n_ended += is_ended(engine, parameters, batch)
+        n_ended += is_ended(engine, parameters, batch)
+        asking.join()
+        assert n_ended == 1
+
+
+def is_ended(engine: Engine, parameters: object, batch: object) -> bool:
+    try:
+        engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
+    except Interrupted:
+        return True
+    return False
+
+
+def test_a_call_that_fails_leaves_the_stop_to_the_next() -> None:
+    program, parameters = a_model("plain")
+    engine, batch, wrong = Engine(program, 5, 2), a_batch(program, 5), a_batch(program, 5)
+    wrong.inputs[...] = program.vocab_size
+    assert not is_ended(engine, parameters, batch)
+    with pytest.raises(DataError):
+        engine.gradient(parameters, wrong, Tree())
+    assert not is_ended(engine, parameters, batch), "a failure is no stop"
+    engine.stop()
+    assert is_ended(engine, parameters, batch)
+    assert not is_ended(engine, parameters, batch)
+
+
+def test_a_stopped_trainer_still_evaluates(tmp_path: Path) -> None:
+    with cllm.Trainer(config(tmp_path), tmp_path / "run") as trainer:
+        with pytest.raises(KeyboardInterrupt):
+            for report in trainer:
+                if report.step == 2:
+                    trainer.stop()
+        evaluation = trainer.evaluate()
+        assert evaluation is not None and evaluation.n_tokens > 0

@@ -115,6 +115,7 @@ class Trainer:
             self.save()
             raise KeyboardInterrupt from None
         finally:
+            self._clear()  # the run has ended, as was asked; an evaluation afterwards is another matter
             self.plugins.fire("cllm_run_end", run=self._info())
 
     def _steps(self) -> Iterator[StepReport]:

@@ -76,7 +76,9 @@ cdef struct Step:
     char *targets
     char *weights
     char *losses
-    int stop, n_started, n_finished
+    int stop                     # somebody asked: stays until a call has ended for it
+    int leave                    # this call ends early: an op refused, or a signal handler raised
+    int n_started, n_finished
     double polled
 
 
@@ -109,7 +111,7 @@ cdef int interrupted(const Shard *shard) noexcept nogil:
     cdef Step *step = <Step *>shard.step
     if shard.worker == 0:
         look_at_signals(step)
-    return load_flag(&step.stop)
+    return load_flag(&step.stop) or load_flag(&step.leave)
 
 
 cdef void look_at_signals(Step *step) noexcept nogil:
@@ -117,7 +119,7 @@ cdef void look_at_signals(Step *step) noexcept nogil:
     if now - step.polled > POLL_EVERY:
         step.polled = now
         if poll_signals():
-            store_flag(&step.stop, 1)
+            store_flag(&step.leave, 1)
 
 
 cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
@@ -166,7 +168,7 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
     worker.busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin
     if worker.status != DONE:
-        store_flag(&step.stop, 1)
+        store_flag(&step.leave, 1)
     count_up(&step.n_finished)
     if w == 0:
         wait_for_others(step)
@@ -273,7 +275,7 @@ cdef class Executor:
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
 
     def stop(self):
-        """Asks the running call to end, or the next one if none runs; it returns STOPPED."""
+        """Asks the running call to end, or the next one if none runs or it is past its last look; that returns STOPPED."""
         store_flag(&self.step.stop, 1)
 
     def clear(self):
@@ -306,13 +308,22 @@ cdef class Executor:
         self.step.reducer = NULL
         if reducer is not None:
             self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
-        self.step.n_started, self.step.n_finished, self.step.polled = 0, 0, seconds_of(CLOCK_MONOTONIC)
+        self.begin()
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
-        store_flag(&self.step.stop, 0)
+        return self.ended(self.status())
+
+    cdef void begin(self) noexcept:
+        self.step.leave, self.step.n_started, self.step.n_finished = 0, 0, 0
+        self.step.polled = seconds_of(CLOCK_MONOTONIC)
+
+    cdef int64_t ended(self, int64_t status) except -1:
+        """The status to return. A stop is spent only by the call that it ended: one that came too late is the next's."""
         raise_pending()
-        return self.status()
+        if status == STOPPED:
+            store_flag(&self.step.stop, 0)
+        return status
 
     def status(self):
         cdef int w
@@ -338,15 +349,15 @@ cdef class Executor:
         cdef unsigned long long saved
         if kernel == NULL:
             return DONE
+        self.begin()
         with nogil:
             saved = fpenv_enter()
-            self.step.stop = 0
             shard = shard_of(&self.step, 0, s, <float *>gradient)
             for part in range(n_parts):
                 if status == DONE:
                     status = kernel(record, &shard, part, n_parts)
             fpenv_leave(saved)
-        return status
+        return self.ended(status)
 
     def sum_up(self, int64_t s):
         """The sums of shard s, after its ops ran one by one."""
