@@ -8,13 +8,16 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cllm
 from cllm.engine import Engine, Interrupted
 from cllm.errors import DataError
+from cllm.interrupts import first_interrupt_calls
 from tests.models import Tree, a_batch, a_model, digest
 from tests.test_trainer import config
 
@@ -57,8 +60,16 @@ def long_step() -> tuple[Engine, object, object]:
     return Engine(program, 16, 2), parameters, a_batch(program, 16)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Python's own SIGINT: a parent that ignores it (nohup, some CI runners) hands that down."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_signal_ends_a_long_step_soon() -> None:
+def test_a_signal_ends_a_long_step_soon(interrupts: None) -> None:
     engine, parameters, batch = long_step()
     sent = 0.0
 
@@ -140,3 +151,13 @@ def test_a_stopped_trainer_still_evaluates(tmp_path: Path) -> None:
                     trainer.stop()
         evaluation = trainer.evaluate()
         assert evaluation is not None and evaluation.n_tokens > 0
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.default_int_handler])
+def test_the_first_interrupt_asks_unless_interrupts_are_ignored(before: Any, interrupts: None) -> None:
+    signal.signal(signal.SIGINT, before)
+    asked: list[int] = []
+    with first_interrupt_calls(lambda: asked.append(1)):
+        signal.raise_signal(signal.SIGINT)
+        assert (signal.getsignal(signal.SIGINT), len(asked)) == (before, int(before != signal.SIG_IGN))
+    assert signal.getsignal(signal.SIGINT) == before
