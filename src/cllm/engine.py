@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import DataError, KernelError, MemoryLimitError
+from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
 from cllm.machine import memory_limit
 from cllm.program import Program
@@ -95,6 +96,7 @@ class Engine:
             "gradients": 4 * self.program.n_trainable * sum(fold_run(*run)[1] for run in runs) if training else 0,
         }
 
+    @standard_floats()
     def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
         """The gradient of the mean token loss of one batch at `parameters` (P,), shards combined by `reducer`.
 
@@ -115,6 +117,7 @@ class Engine:
             total, self._mean_loss(), self._weight_sum(), self._shard_means(), self._workers.busy() - busy, seconds
         )
 
+    @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
         """Sum of the weighted token losses and of the weights over batches, forward only; the Program evaluates."""
         self._executor.pack(kernels.address(parameters, who="engine"))

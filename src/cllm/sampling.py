@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import UsageError
+from cllm.floats import standard_floats
 from cllm.philox import STREAM_SAMPLE, key_of, philox4x32
 
 
@@ -32,6 +33,7 @@ class Sampling:
             raise UsageError("sampling", f"seed {self.seed}", "0 or more and below 2^64", "choose another")
 
 
+@standard_floats()
 def choose(logits: NDArray[np.float32], sampling: Sampling, position: int) -> int:
     """The id of the next token; `position` counts the tokens generated before it."""
     if sampling.temperature == 0.0:

@@ -238,7 +238,7 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
 
 
 cdef void merge_part(
-    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, float factor, int part, int n_parts,
+    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, double factor, int part, int n_parts,
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
     cdef unsigned long long saved = fpenv_enter()
@@ -249,7 +249,7 @@ cdef void merge_part(
             step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
         )
     for i in range(begin, end, 16):
-        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(factor)), end - i)
+        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(<float>factor)), end - i)
     fpenv_leave(saved)
 
 
@@ -333,8 +333,8 @@ cdef class Executor:
                 status = self.step.workers[w].status
         return status
 
-    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, float factor):
-        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor."""
+    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, double factor):
+        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor, in float32."""
         cdef int t, n = self.step.n_workers
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
@@ -362,4 +362,6 @@ cdef class Executor:
     def sum_up(self, int64_t s):
         """The sums of shard s, after its ops ran one by one."""
         cdef Shard shard = shard_of(&self.step, 0, s, NULL)
+        cdef unsigned long long saved = fpenv_enter()
         sum_up(&self.step, s, &shard)
+        fpenv_leave(saved)
