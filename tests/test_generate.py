@@ -9,7 +9,7 @@ import pytest
 
 import cllm
 from cllm.decoder import Decoder
-from cllm.errors import CheckpointError, UsageError
+from cllm.errors import CheckpointError, DataError, KernelError, UsageError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from cllm.sampling import Sampling, choose
@@ -72,6 +72,34 @@ def test_top_k_and_top_p_leave_out_the_unlikely() -> None:
 def test_senseless_sampling_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_logit_that_is_not_finite_is_no_choice(wrong: float, temperature: float) -> None:
+    for token in range(len(LOGITS)):
+        logits = LOGITS.copy()
+        logits[token] = wrong
+        with pytest.raises(KernelError, match=f"logit .* of token {token};"):
+            choose(logits, Sampling(temperature), 0)
+
+
+def test_a_temperature_too_small_for_float32_takes_the_likeliest() -> None:
+    assert choose(LOGITS, Sampling(temperature=1e-60), 0) == 1
+
+
+@pytest.mark.parametrize("token", [-1, 37, 9999])
+@pytest.mark.parametrize("n_known", [0, 5, 16])
+def test_a_token_that_the_model_has_not_is_refused(token: int, n_known: int) -> None:
+    tokens = [(7 * n + 3) % 37 for n in range(16)]
+    decoder, parameters, program = decoding()
+    if n_known:
+        decoder.feed(tokens[:n_known])
+    with pytest.raises(DataError, match=r"decoder: a token outside 0 \.\. 36"):
+        decoder.feed([4, token])
+    kept = tokens[:n_known] if n_known < 16 else []
+    expected = Decoder(program, parameters).feed([*kept, 8])
+    assert decoder.feed([8]).tobytes() == expected.tobytes()
 
 
 def test_text_from_a_run(tmp_path: Path) -> None:

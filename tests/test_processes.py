@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import cllm
 from cllm.engine import Engine, Interrupted
+from cllm.errors import DataError
+from cllm.interrupts import first_interrupt_calls
 from tests.models import Tree, a_batch, a_model, digest
+from tests.test_trainer import config
 
 
 def a_digest() -> str:
@@ -52,8 +60,16 @@ def long_step() -> tuple[Engine, object, object]:
     return Engine(program, 16, 2), parameters, a_batch(program, 16)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Python's own SIGINT: a parent that ignores it (nohup, some CI runners) hands that down."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_signal_ends_a_long_step_soon() -> None:
+def test_a_signal_ends_a_long_step_soon(interrupts: None) -> None:
     engine, parameters, batch = long_step()
     sent = 0.0
 
@@ -83,3 +99,65 @@ def test_stop_ends_a_step_from_another_thread() -> None:
     timer.join()
 
 
+def test_every_stop_ends_exactly_one_call() -> None:
+    """Whenever it comes: one after a call's last look is the next call's."""
+    # Few tokens and many parameters: merging, in which nobody looks at the flag, is much of such a call.
+    program, parameters = a_model("plain", n_layer=1, vocab_size=20000, block_size=4)
+    engine, batch, moments = Engine(program, 4, 2), a_batch(program, 4), random.Random(3)
+    for _ in range(150):
+        asked = threading.Event()
+
+        def ask(after: float, asked: threading.Event = asked) -> None:
+            time.sleep(after)
+            engine.stop()
+            asked.set()
+
+        asking = threading.Thread(target=ask, args=(moments.uniform(0.0, 0.01),))
+        asking.start()
+        n_ended = 0
+        while not asked.is_set():
+            n_ended += is_ended(engine, parameters, batch)
+        n_ended += is_ended(engine, parameters, batch)
+        asking.join()
+        assert n_ended == 1
+
+
+def is_ended(engine: Engine, parameters: object, batch: object) -> bool:
+    try:
+        engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
+    except Interrupted:
+        return True
+    return False
+
+
+def test_a_call_that_fails_leaves_the_stop_to_the_next() -> None:
+    program, parameters = a_model("plain")
+    engine, batch, wrong = Engine(program, 5, 2), a_batch(program, 5), a_batch(program, 5)
+    wrong.inputs[...] = program.vocab_size
+    assert not is_ended(engine, parameters, batch)
+    with pytest.raises(DataError):
+        engine.gradient(parameters, wrong, Tree())
+    assert not is_ended(engine, parameters, batch), "a failure is no stop"
+    engine.stop()
+    assert is_ended(engine, parameters, batch)
+    assert not is_ended(engine, parameters, batch)
+
+
+def test_a_stopped_trainer_still_evaluates(tmp_path: Path) -> None:
+    with cllm.Trainer(config(tmp_path), tmp_path / "run") as trainer:
+        with pytest.raises(KeyboardInterrupt):
+            for report in trainer:
+                if report.step == 2:
+                    trainer.stop()
+        evaluation = trainer.evaluate()
+        assert evaluation is not None and evaluation.n_tokens > 0
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.default_int_handler])
+def test_the_first_interrupt_asks_unless_interrupts_are_ignored(before: Any, interrupts: None) -> None:
+    signal.signal(signal.SIGINT, before)
+    asked: list[int] = []
+    with first_interrupt_calls(lambda: asked.append(1)):
+        signal.raise_signal(signal.SIGINT)
+        assert (signal.getsignal(signal.SIGINT), len(asked)) == (before, int(before != signal.SIG_IGN))
+    assert signal.getsignal(signal.SIGINT) == before

@@ -195,9 +195,10 @@ def test_weights_of_another_run_survive_an_early_kill(tmp_path: Path) -> None:
 
 
 CHILD = """
-import sys, cllm
+import signal, sys, cllm
 from pathlib import Path
 from tests.test_trainer import config
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
 folder, threads, resume = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "1"
 settings = config(folder, "train.steps=60", "checkpoint.every=3", f"train.threads={threads}")
 run = folder / "run"

@@ -15,6 +15,7 @@ from cllm.data.batches import Batches
 from cllm.data.source import Kinds, OpenData, open_data
 from cllm.engine import Engine
 from cllm.errors import ConfigError
+from cllm.floats import standard_floats
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
@@ -47,6 +48,7 @@ class Assembly:
         return {**self.engine.memory_estimate(), "optimizer": moments}
 
 
+@standard_floats()
 def assemble(
     config: Config, plugins: Plugins, cache: Path,
     reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None,

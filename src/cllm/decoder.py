@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.engine import check_memory
+from cllm.engine import check_memory, refuse_status
 from cllm.lowering import WORKER, lower
 from cllm.program import Program
 
@@ -23,7 +23,7 @@ class Decoder:
 
     def __init__(self, program: Program, parameters: NDArray[np.float32]) -> None:
         self.block_size, self.vocab_size = program.block_size, program.vocab_size
-        self._parameters = parameters
+        self._program, self._parameters = program, parameters
         lowered = lower(program, program.block_size, program.block_size)
         check_memory({"decoding": 4 * (lowered.plan.size + lowered.scratch_size + lowered.packed_size)}, "decoding")
         self._arena = np.zeros(lowered.plan.size, dtype=np.float32)
@@ -48,16 +48,18 @@ class Decoder:
         """Append tokens; returns the logits (V,) of what comes next, valid until the next call.
 
         Where the block is full the oldest tokens are forgotten. Positions are learned, so all that remain are
-        computed anew at their new places.
+        computed anew at their new places. Raises DataError for an id that the model does not have; then it knows
+        what it knew before or, where the block was full, nothing.
         """
         known = self._tokens[: self._n]
         extended = np.concatenate([known, np.asarray(tokens, dtype=np.int32)])
         kept = extended[-self.block_size :]
         first = self._n if len(kept) == len(extended) else 0
         self._tokens[: len(kept)] = kept
-        self._n = len(kept)
+        self._n = first  # what is still known if the call does not end well
         self._executor.set_batch(
-            self._tokens.ctypes.data, 0, 0, 0, self._sequence.ctypes.data, 0, 0, self._n, first, 0, 0
+            self._tokens.ctypes.data, 0, 0, 0, self._sequence.ctypes.data, 0, 0, len(kept), first, 0, 0
         )
-        self._executor.run(False)
+        refuse_status(self._executor.run(False), "decoder", self._program)
+        self._n = len(kept)
         return self.logits

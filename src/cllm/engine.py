@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import DataError, KernelError, MemoryLimitError
+from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
 from cllm.machine import memory_limit
 from cllm.program import Program
@@ -95,6 +96,7 @@ class Engine:
             "gradients": 4 * self.program.n_trainable * sum(fold_run(*run)[1] for run in runs) if training else 0,
         }
 
+    @standard_floats()
     def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
         """The gradient of the mean token loss of one batch at `parameters` (P,), shards combined by `reducer`.
 
@@ -115,6 +117,7 @@ class Engine:
             total, self._mean_loss(), self._weight_sum(), self._shard_means(), self._workers.busy() - busy, seconds
         )
 
+    @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
         """Sum of the weighted token losses and of the weights over batches, forward only; the Program evaluates."""
         self._executor.pack(kernels.address(parameters, who="engine"))
@@ -202,14 +205,7 @@ class Engine:
         )
 
     def _run(self, backward: bool, reducer: object | None = None) -> None:
-        status = self._executor.run(backward, reducer)
-        if status == STOPPED:
-            raise Interrupted
-        if status == BAD_TOKEN:
-            raise DataError(
-                "engine", f"a token outside 0 .. {self.program.vocab_size - 1}", "ids of the model's vocabulary",
-                "train with the tokenizer that the token file names",
-            )
+        refuse_status(self._executor.run(backward, reducer), "engine", self.program)
 
     def _weight_sum(self) -> float:
         total = 0.0
@@ -232,6 +228,19 @@ class Engine:
     def _shard_means(self) -> tuple[float, ...]:
         pairs = zip(self._shard_loss, self._shard_weight, strict=True)
         return tuple(float(loss) / float(weight) if weight > 0.0 else 0.0 for loss, weight in pairs)
+
+
+def refuse_status(status: int, who: str, program: Program) -> None:
+    """Raise what a kernel's status stands for, unless it is DONE."""
+    if status == STOPPED:
+        raise Interrupted
+    if status == BAD_TOKEN:
+        raise DataError(
+            who, f"a token outside 0 .. {program.vocab_size - 1}", "ids of the model's vocabulary",
+            "use the tokenizer that the model was trained with",
+        )
+    if status != DONE:
+        raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
 
 
 def check_memory(estimate: dict[str, int], what: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cllm import kernels
 from cllm.engine import Batch, Engine
 from cllm.errors import DataError
+from cllm.floats import standard_floats
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Evaluation:
         return None if not self.n_bytes else self.loss / kernels.log64(2.0) * self.n_tokens / self.n_bytes
 
 
+@standard_floats()
 def evaluate(
     engine: Engine, parameters: NDArray[np.float32], batches: Iterable[Batch],
     n_bytes: Callable[[NDArray[Any]], int] | None = None,

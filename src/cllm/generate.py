@@ -15,6 +15,7 @@ from cllm.config import Config, load_config
 from cllm.data.tokenizers import load_tokenizer, stream_decoder
 from cllm.decoder import Decoder
 from cllm.errors import CheckpointError, UsageError
+from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
@@ -69,6 +70,7 @@ def _beginning(text: str, stop: str) -> int:
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
+@standard_floats()
 def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     """The model in a run folder's newest checkpoint that verifies. Raises CheckpointError where there is none."""
     plugins = plugins or build_manager()

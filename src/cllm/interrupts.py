@@ -16,11 +16,16 @@ from typing import Any
 
 @contextmanager
 def first_interrupt_calls(stop: Callable[[], None]) -> Iterator[None]:
-    """While inside, the first SIGINT calls `stop`; the next one does what it did before. Main thread only."""
-    if threading.current_thread() is not threading.main_thread():
+    """While inside, the first SIGINT calls `stop`; the next one does what it did before. Main thread only.
+
+    A SIGINT that is ignored stays so: whoever began the run with nohup or in the background meant that. Nor is a
+    handler taken away that is not Python's (None), for it could not be put back.
+    """
+    before: Any = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (signal.SIG_IGN, None):
         yield
         return
-    before: Any = signal.getsignal(signal.SIGINT)
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)

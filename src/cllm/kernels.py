@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 __all__ = [
-    "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "address", "cos64", "count_nonfinite", "erf64",
-    "executor", "exp64", "log64", "map_float32", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments",
-    "sgd", "sin64", "sum_reducer", "tanh64",
+    "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "address", "cos64", "count_nonfinite", "enter_floats",
+    "erf64", "executor", "exp64", "leave_floats", "log64", "map_float32", "normal", "op_kernels", "ordered_sum",
+    "pow64", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -83,6 +83,7 @@ if hasattr(os, "register_at_fork"):
     # A forked child inherits libgomp's pool without its threads and would wait for them for ever.
     os.register_at_fork(before=cpu.pause)
 
+enter_floats, leave_floats = cpu.enter_floats, cpu.leave_floats
 exp64, log64, sin64, cos64, pow64 = _scalars.exp64, _scalars.log64, _scalars.sin64, _scalars.cos64, _scalars.pow64
 tanh64, erf64 = _scalars.tanh64, _scalars.erf64
 

@@ -24,11 +24,11 @@ def shard_boundaries(batch_size: int, block_size: int, micro_batch_size: int | N
     exceed 4,096 tokens, never more than sequences; or by hand, by sequences a shard.
     """
     if micro_batch_size is not None:
-        n = -(-batch_size // micro_batch_size)
+        fewest, most_sequences = 1, micro_batch_size
     else:
-        n_tokens = batch_size * block_size
-        n = max(4 if n_tokens < 4096 else 8, -(-n_tokens // 4096))
-    n = min(n, batch_size)
+        # A shard is whole sequences, and one sequence may be longer than that.
+        fewest, most_sequences = 4 if batch_size * block_size < 4096 else 8, max(1, 4096 // block_size)
+    n = min(max(fewest, -(-batch_size // most_sequences)), batch_size)
     return [batch_size * shard // n for shard in range(n + 1)]
 
 

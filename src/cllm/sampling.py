@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.errors import UsageError
+from cllm.errors import KernelError, UsageError
+from cllm.floats import standard_floats
 from cllm.philox import SEED_BITS, STREAM_SAMPLE, key_of, philox4x32
 
 
@@ -32,11 +33,17 @@ class Sampling:
             raise UsageError("sampling", f"seed {self.seed}", f"0 or more and below 2^{SEED_BITS}", "choose another")
 
 
+@standard_floats()
 def choose(logits: NDArray[np.float32], sampling: Sampling, position: int) -> int:
-    """The id of the next token; `position` counts the tokens generated before it."""
-    if sampling.temperature == 0.0:
+    """The id of the next token; `position` counts the tokens generated before it.
+
+    Raises KernelError for a logit that is NaN or infinite: argmax and sorting would give some token all the same.
+    """
+    _refuse_nonfinite(logits)
+    temperature = np.float32(sampling.temperature)
+    if temperature == 0.0:  # also where it is too small for a float32: 0 / 0 is no weight
         return int(np.argmax(logits))
-    scaled = (logits - logits.max()) / np.float32(sampling.temperature)
+    scaled = (logits - logits.max()) / temperature
     weights = kernels.map_float32("exp", scaled).astype(np.float64)
     order = np.argsort(-weights, kind="stable")[: sampling.top_k]
     # An accumulated sum has one order by definition, unlike NumPy's sum.
@@ -46,6 +53,16 @@ def choose(logits: NDArray[np.float32], sampling: Sampling, position: int) -> in
         order, running = order[:n_kept], running[:n_kept]
     place = int(np.searchsorted(running, _uniform(sampling.seed, position) * running[-1], side="right"))
     return int(order[min(place, len(order) - 1)])
+
+
+def _refuse_nonfinite(logits: NDArray[np.float32]) -> None:
+    finite = np.isfinite(logits)
+    if not finite.all():
+        token = int(np.argmin(finite))
+        raise KernelError(
+            "sampling", f"the logit {logits[token]} of token {token}", "finite logits",
+            "the parameters are not finite or far too large: load an earlier checkpoint",
+        )
 
 
 def _uniform(seed: int, position: int) -> float:

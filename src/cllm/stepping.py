@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.engine import Batch
+from cllm.engine import Batch, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
 from cllm.program import LOSSES, Program
@@ -70,9 +70,7 @@ class Stepper:
         for shard in range(len(self.boundaries) - 1):
             for op, backward in [(i, False) for i in range(n_ops)] + [(i, True) for i in reversed(range(n_ops))]:
                 status = self._executor.run_one(op, backward, shard, self.gradient.ctypes.data, 1)
-                if status:
-                    name = self.program.ops[op].name
-                    raise KernelError("stepping", f"status {status} of {name}", "status 0", "check the batch's tokens")
+                refuse_status(status, f"stepping, {self.program.ops[op].name}", self.program)
                 yield Probe(shard, op, backward, self._written(shard, op, backward))
 
     def _written(self, shard: int, index: int, backward: bool) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from cllm.engine import Gradient, Interrupted
 from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
+from cllm.floats import standard_floats
 from cllm.hooks.calling import judge
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
@@ -61,6 +62,7 @@ class Trainer:
             (self.folder.discard if resume is None else self.folder.close)()
             raise
 
+    @standard_floats()
     def _assemble(
         self, config: Config, resuming: bool, init_from: str | Path | None,
         reducer: Reducer | None, checks: Mapping[str, StabilityCheck],
@@ -115,6 +117,7 @@ class Trainer:
             self.save()
             raise KeyboardInterrupt from None
         finally:
+            self._clear()  # the run has ended, as was asked; an evaluation afterwards is another matter
             self.plugins.fire("cllm_run_end", run=self._info())
 
     def _steps(self) -> Iterator[StepReport]:
@@ -122,22 +125,23 @@ class Trainer:
         pace = Pace(self.config.train.batch_size * self.config.model.block_size)
         while state.step < self.n_steps:
             begin = perf_counter()
-            batch = parts.batches(state.batch_index)
-            gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
-            view = self._view(gradient)
-            if self.debug:
-                self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
-            decision = judge(parts.checks, view)
-            learning_rate = view.learning_rate * decision.learning_rate_factor
-            if decision.kind == "step":
-                parts.optimizer.step(
-                    state.parameters, gradient.gradient, learning_rate=learning_rate,
-                    gradient_scale=decision.clip, n_threads=parts.n_threads,
-                )
-                state.step += 1
-            elif decision.kind == "skip":
-                state.skipped.append(batch.index)
-            state.batch_index += decision.kind != "abort"
+            with standard_floats():
+                batch = parts.batches(state.batch_index)
+                gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+                view = self._view(gradient)
+                if self.debug:
+                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
+                decision = judge(parts.checks, view)
+                learning_rate = view.learning_rate * decision.learning_rate_factor
+                if decision.kind == "step":
+                    parts.optimizer.step(
+                        state.parameters, gradient.gradient, learning_rate=learning_rate,
+                        gradient_scale=decision.clip, n_threads=parts.n_threads,
+                    )
+                    state.step += 1
+                elif decision.kind == "skip":
+                    state.skipped.append(batch.index)
+                state.batch_index += decision.kind != "abort"
             seconds = perf_counter() - begin
 
             updated = decision.kind == "step"
@@ -169,6 +173,7 @@ class Trainer:
         self._validation = (self.state.step, result.loss)
         return result
 
+    @standard_floats()
     def save(self) -> Path | None:
         """A checkpoint of the last finished state, if there is none yet."""
         if self._saved_step == self.state.step:

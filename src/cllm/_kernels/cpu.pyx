@@ -1,4 +1,8 @@
-"""What this processor and this build can do."""
+"""What this processor and this build can do, and the floating-point environment of the calling thread."""
+
+from libc.stdint cimport uint64_t
+
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
 
 cdef extern from *:
     """
@@ -85,3 +89,13 @@ def optimised():
 def limited_api():
     """Whether this build uses CPython's stable ABI."""
     return bool(LIMITED)
+
+
+def enter_floats():
+    """Sets the calling thread to rounding to nearest with subnormals kept; returns what was set before."""
+    return fpenv_enter()
+
+
+def leave_floats(uint64_t saved):
+    """Puts back what enter_floats returned."""
+    fpenv_leave(saved)

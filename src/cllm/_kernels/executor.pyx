@@ -76,7 +76,9 @@ cdef struct Step:
     char *targets
     char *weights
     char *losses
-    int stop, n_started, n_finished
+    int stop                     # somebody asked: stays until a call has ended for it
+    int leave                    # this call ends early: an op refused, or a signal handler raised
+    int n_started, n_finished
     double polled
 
 
@@ -109,7 +111,7 @@ cdef int interrupted(const Shard *shard) noexcept nogil:
     cdef Step *step = <Step *>shard.step
     if shard.worker == 0:
         look_at_signals(step)
-    return load_flag(&step.stop)
+    return load_flag(&step.stop) or load_flag(&step.leave)
 
 
 cdef void look_at_signals(Step *step) noexcept nogil:
@@ -117,7 +119,7 @@ cdef void look_at_signals(Step *step) noexcept nogil:
     if now - step.polled > POLL_EVERY:
         step.polled = now
         if poll_signals():
-            store_flag(&step.stop, 1)
+            store_flag(&step.leave, 1)
 
 
 cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
@@ -166,7 +168,7 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
     worker.busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin
     if worker.status != DONE:
-        store_flag(&step.stop, 1)
+        store_flag(&step.leave, 1)
     count_up(&step.n_finished)
     if w == 0:
         wait_for_others(step)
@@ -236,7 +238,7 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
 
 
 cdef void merge_part(
-    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, float factor, int part, int n_parts,
+    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, double factor, int part, int n_parts,
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
     cdef unsigned long long saved = fpenv_enter()
@@ -247,7 +249,7 @@ cdef void merge_part(
             step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
         )
     for i in range(begin, end, 16):
-        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(factor)), end - i)
+        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(<float>factor)), end - i)
     fpenv_leave(saved)
 
 
@@ -273,7 +275,7 @@ cdef class Executor:
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
 
     def stop(self):
-        """Asks the running call to end, or the next one if none runs; it returns STOPPED."""
+        """Asks the running call to end, or the next one if none runs or it is past its last look; that returns STOPPED."""
         store_flag(&self.step.stop, 1)
 
     def clear(self):
@@ -306,13 +308,22 @@ cdef class Executor:
         self.step.reducer = NULL
         if reducer is not None:
             self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
-        self.step.n_started, self.step.n_finished, self.step.polled = 0, 0, seconds_of(CLOCK_MONOTONIC)
+        self.begin()
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
-        store_flag(&self.step.stop, 0)
+        return self.ended(self.status())
+
+    cdef void begin(self) noexcept:
+        self.step.leave, self.step.n_started, self.step.n_finished = 0, 0, 0
+        self.step.polled = seconds_of(CLOCK_MONOTONIC)
+
+    cdef int64_t ended(self, int64_t status) except -1:
+        """The status to return. A stop is spent only by the call that it ended: one that came too late is the next's."""
         raise_pending()
-        return self.status()
+        if status == STOPPED:
+            store_flag(&self.step.stop, 0)
+        return status
 
     def status(self):
         cdef int w
@@ -322,8 +333,8 @@ cdef class Executor:
                 status = self.step.workers[w].status
         return status
 
-    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, float factor):
-        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor."""
+    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, double factor):
+        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor, in float32."""
         cdef int t, n = self.step.n_workers
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
@@ -338,17 +349,19 @@ cdef class Executor:
         cdef unsigned long long saved
         if kernel == NULL:
             return DONE
+        self.begin()
         with nogil:
             saved = fpenv_enter()
-            self.step.stop = 0
             shard = shard_of(&self.step, 0, s, <float *>gradient)
             for part in range(n_parts):
                 if status == DONE:
                     status = kernel(record, &shard, part, n_parts)
             fpenv_leave(saved)
-        return status
+        return self.ended(status)
 
     def sum_up(self, int64_t s):
         """The sums of shard s, after its ops ran one by one."""
         cdef Shard shard = shard_of(&self.step, 0, s, NULL)
+        cdef unsigned long long saved = fpenv_enter()
         sum_up(&self.step, s, &shard)
+        fpenv_leave(saved)

@@ -5,7 +5,7 @@ float64 chain, parameters in name order.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from cllm._kernels.op cimport part_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
@@ -31,7 +31,7 @@ def column_squares(uintptr_t gradient, uintptr_t matrices, int n_matrices, uintp
 cdef void squares_part(
     const float *gradient, const Matrix *matrices, int n_matrices, float *sums, int part, int n_parts,
 ) noexcept nogil:
-    cdef unsigned long long saved = fpenv_enter()
+    cdef uint64_t saved = fpenv_enter()
     cdef int m
     for m in range(n_matrices):
         matrix_squares(gradient + matrices[m].offset, &matrices[m], sums + matrices[m].sums, part, n_parts)
@@ -60,18 +60,23 @@ cdef void matrix_squares(
 def chain_norm(uintptr_t sums, int64_t n):
     """sqrt of the float64 chain over sums (n,) float32."""
     cdef const float *s = <const float *>sums
+    cdef uint64_t saved = fpenv_enter()
     cdef double total = 0.0
     cdef int64_t i
     for i in range(n):
         total += s[i]
-    return sqrt(total)
+    total = sqrt(total)
+    fpenv_leave(saved)
+    return total
 
 
 def count_nonfinite(uintptr_t x, int64_t n):
     """How many of x (n,) float32 are NaN or infinite."""
     cdef const float *p = <const float *>x
+    cdef uint64_t saved = fpenv_enter()
     cdef int64_t i, count = 0
     for i in range(n):
         if not (p[i] - p[i] == 0.0):
             count += 1
+    fpenv_leave(saved)
     return count

@@ -7,7 +7,7 @@ from cllm._kernels.op cimport Op, Shard
 
 cdef extern from "philox.h" nogil:
     enum: PHILOX_BLOCKS, STREAM_INIT, STREAM_DROPOUT
-    void philox_blocks(uint32_t *out, uint32_t first, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t key0, uint32_t key1)
+    void philox_blocks(uint32_t *out, uint64_t first, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t key0, uint32_t key1)
 
 
 cdef inline void drop(
@@ -25,7 +25,7 @@ cdef inline void drop(
     cdef int64_t i = 0, e, end = first + n, block = first // 4
     while i < n:
         philox_blocks(
-            random, <uint32_t>block, <uint32_t>op.id, <uint32_t>sample, <uint32_t>shard.batch,
+            random, <uint64_t>block, <uint32_t>op.id, <uint32_t>sample, <uint32_t>shard.batch,
             <uint32_t>shard.seed, <uint32_t>((<uint64_t>shard.seed) >> 32) ^ STREAM_DROPOUT,
         )
         for e in range(first + i, min(end, 4 * (block + PHILOX_BLOCKS))):

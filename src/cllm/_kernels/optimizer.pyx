@@ -24,7 +24,8 @@ cdef struct Segment:
 
 
 cdef struct AdamW:
-    float beta1, beta2, epsilon, gradient_scale
+    # Rounded to float32 by each thread, in the floating-point environment that it has set.
+    double beta1, beta2, epsilon, gradient_scale
     double learning_rate, correction1, correction2    # corrections are 1 - beta^t
 
 
@@ -69,10 +70,10 @@ cdef void adamw_run(
     """m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr (m / c1 / (sqrt(v / c2) + eps) + decay p)."""
     cdef double rate = a.learning_rate * segment.learning_rate_scale
     cdef f16 step = f16_set1(<float>(-rate / a.correction1)), shrink = f16_set1(<float>(-rate * segment.decay))
-    cdef f16 second = f16_set1(<float>(1.0 / a.correction2)), epsilon = f16_set1(a.epsilon)
-    cdef f16 beta1 = f16_set1(a.beta1), rest1 = f16_set1(<float>1.0 - a.beta1)
-    cdef f16 beta2 = f16_set1(a.beta2), rest2 = f16_set1(<float>1.0 - a.beta2)
-    cdef f16 scale = f16_set1(a.gradient_scale), gradient, moment1, moment2, value
+    cdef f16 second = f16_set1(<float>(1.0 / a.correction2)), epsilon = f16_set1(<float>a.epsilon)
+    cdef f16 beta1 = f16_set1(<float>a.beta1), rest1 = f16_set1(<float>1.0 - <float>a.beta1)
+    cdef f16 beta2 = f16_set1(<float>a.beta2), rest2 = f16_set1(<float>1.0 - <float>a.beta2)
+    cdef f16 scale = f16_set1(<float>a.gradient_scale), gradient, moment1, moment2, value
     cdef int64_t i
     for i in range(0, n, 16):
         gradient = f16_mul(f16_load_n(g + i, n - i), scale)
@@ -100,13 +101,13 @@ def sgd(
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         sgd_part(
             <float *>parameters, <const float *>gradient, <float *>velocity, <const Segment *>segments, n_segments,
-            learning_rate, <float>momentum, <float>gradient_scale, t, n_threads,
+            learning_rate, momentum, gradient_scale, t, n_threads,
         )
 
 
 cdef void sgd_part(
     float *p, const float *g, float *velocity, const Segment *segments, int n_segments,
-    double learning_rate, float momentum, float gradient_scale, int part, int n_parts,
+    double learning_rate, double momentum, double gradient_scale, int part, int n_parts,
 ) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef int s
@@ -117,8 +118,8 @@ cdef void sgd_part(
         offset = segments[s].offset + begin
         sgd_run(
             p + offset, g + offset, velocity + offset if velocity != NULL else NULL, n,
-            <float>(-learning_rate * segments[s].learning_rate_scale), <float>segments[s].decay, momentum,
-            gradient_scale,
+            <float>(-learning_rate * segments[s].learning_rate_scale), <float>segments[s].decay, <float>momentum,
+            <float>gradient_scale,
         )
     fpenv_leave(saved)
 

@@ -1,7 +1,12 @@
-"""Reducers' arithmetic: what the tree adds, what an ordered sum adds, and the one scaling at the end."""
+"""Reducers' arithmetic: what the tree adds, what an ordered sum adds, and the one scaling at the end.
+
+Every door sets the floating-point environment (numerics rule 7) in the calling thread too, and rounds scalars to float32
+only behind it.
+"""
 
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 from cpython.pycapsule cimport PyCapsule_New
 
@@ -30,31 +35,38 @@ def sum_reducer():
 
 def add(uintptr_t left, uintptr_t right, int64_t n):
     """left (n,) ADD = right (n,), float32 addresses."""
-    add_to(<float *>left, <const float *>right, n)
+    cdef uint64_t saved
+    with nogil:
+        saved = fpenv_enter()
+        add_to(<float *>left, <const float *>right, n)
+        fpenv_leave(saved)
 
 
 def ordered_sum(uintptr_t out, uintptr_t gradients, int64_t n_shards, int64_t row, int64_t n):
     """out (n,) OUT: ((g0 + g1) + g2) + ... over the shards; gradients (S, n), row stride `row`, float32."""
     cdef const float *g = <const float *>gradients
     cdef float *total = <float *>out
-    cdef int64_t s, i
-    for i in range(n):
-        total[i] = g[i]
-    for s in range(1, n_shards):
-        add_to(total, g + s * row, n)
+    cdef uint64_t saved
+    cdef int64_t s
+    with nogil:
+        saved = fpenv_enter()
+        memcpy(total, g, n * sizeof(float))
+        for s in range(1, n_shards):
+            add_to(total, g + s * row, n)
+        fpenv_leave(saved)
 
 
-def scale(uintptr_t x, int64_t n, float factor, int n_threads):
-    """x (n,) is multiplied by factor, float32."""
+def scale(uintptr_t x, int64_t n, double factor, int n_threads):
+    """x (n,) float32 is multiplied by factor, which is rounded to float32 first."""
     cdef float *p = <float *>x
     cdef int t
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         scale_part(p, factor, part_begin(n, 16, t, n_threads), part_begin(n, 16, t + 1, n_threads))
 
 
-cdef void scale_part(float *p, float factor, int64_t begin, int64_t end) noexcept nogil:
+cdef void scale_part(float *p, double factor, int64_t begin, int64_t end) noexcept nogil:
     cdef int64_t i
-    cdef unsigned long long saved = fpenv_enter()
+    cdef uint64_t saved = fpenv_enter()
     for i in range(begin, end, 16):
-        f16_store_n(p + i, f16_mul(f16_load_n(p + i, end - i), f16_set1(factor)), end - i)
+        f16_store_n(p + i, f16_mul(f16_load_n(p + i, end - i), f16_set1(<float>factor)), end - i)
     fpenv_leave(saved)

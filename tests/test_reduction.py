@@ -1,0 +1,47 @@
+"""How a batch is cut into shards (numerics rule 1): whatever its shape, sizes that differ by at most one sequence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cllm.reduction import shard_boundaries
+
+BATCH_SIZES, BLOCK_SIZES = st.integers(1, 3000), st.integers(1, 10000)
+
+
+def sizes(boundaries: list[int]) -> list[int]:
+    return [last - first for first, last in pairwise(boundaries)]
+
+
+@given(BATCH_SIZES, BLOCK_SIZES)
+def test_a_shard_has_at_most_4096_tokens_or_one_sequence(batch_size: int, block_size: int) -> None:
+    found = sizes(shard_boundaries(batch_size, block_size))
+    assert sum(found) == batch_size
+    assert min(found) >= 1 and max(found) - min(found) <= 1
+    assert max(found) == 1 or max(found) * block_size <= 4096
+
+
+@given(BATCH_SIZES, BLOCK_SIZES)
+def test_shards_are_no_more_than_needed(batch_size: int, block_size: int) -> None:
+    n = len(shard_boundaries(batch_size, block_size)) - 1
+    usual = min(batch_size, 4 if batch_size * block_size < 4096 else 8)
+    assert n == usual or (n > usual and -(-batch_size // (n - 1)) * block_size > 4096)
+
+
+@given(BATCH_SIZES, st.integers(1, 3000))
+def test_by_hand_a_shard_has_at_most_so_many_sequences(batch_size: int, micro_batch_size: int) -> None:
+    found = sizes(shard_boundaries(batch_size, 64, micro_batch_size))
+    assert sum(found) == batch_size and min(found) >= 1
+    assert max(found) <= micro_batch_size and max(found) - min(found) <= 1
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "block_size", "n_shards"),
+    [(12, 64, 4), (3, 64, 3), (64, 64, 8), (64, 768, 13), (16, 4096, 16), (4, 8192, 4), (64, 1024, 16)],
+)
+def test_known_shapes(batch_size: int, block_size: int, n_shards: int) -> None:
+    assert len(shard_boundaries(batch_size, block_size)) - 1 == n_shards
