@@ -111,10 +111,10 @@ def _show_sample(folder: Path) -> None:
 def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
-    from cllm.assemble import assemble
+    from cllm.assemble import assemble, open_run_data
 
     with TemporaryDirectory() as cache:
-        parts = assemble(config, plugins, Path(cache))
+        parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
         facts = {
             "parameters": parts.program.n_parameters,
             "shards": parts.engine.n_shards,
