@@ -190,6 +190,26 @@ def test_another_text_is_refused_on_resume_and_in_eval(tokenizer: str, text: str
         assert len(list(trainer)) == 3
 
 
+def test_a_run_holds_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    train(config(tmp_path, "data.path=text.txt", "train.seed=1"), Path("run"))
+    assert digest_of(tmp_path / "run") == GOLDEN["train.seed=1"]  # no path enters it
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert evaluate_run(Path("../run"), build_manager()).n_tokens > 0
+    resumed = cllm.load_config("../run/config.toml", ["train.steps=13"])
+    with cllm.Trainer(resumed, resume="../run") as trainer:
+        assert len(list(trainer)) == 1
+
+
+def test_a_text_that_has_moved_is_the_same_text(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
+    overrides = ["train.steps=13", f"data.path={tmp_path / 'moved.txt'}"]
+    with cllm.Trainer(cllm.load_config(tmp_path / "run/config.toml", overrides), resume=tmp_path / "run") as trainer:
+        assert len(list(trainer)) == 1
+
+
 def test_more_steps_on_resume_keep_the_schedule(tmp_path: Path) -> None:
     train(config(tmp_path), tmp_path / "run")
     settings = config(tmp_path, "train.steps=15", "schedule.decay_steps=12")

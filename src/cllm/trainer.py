@@ -14,7 +14,7 @@ from types import TracebackType
 from cllm import checkpoint, env
 from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.checkpoint import Checkpoint
-from cllm.config import Config, to_mapping, to_toml
+from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
 from cllm.engine import Gradient, Interrupted
@@ -66,6 +66,7 @@ class Trainer:
         reducer: Reducer | None, checks: Mapping[str, StabilityCheck],
     ) -> None:
         self.warnings: tuple[str, ...] = ()
+        config = located(config)
         if resuming:
             config = resumed_config(self.folder.config_path, config, self.plugins)
         elif not self.folder.config_path.exists():

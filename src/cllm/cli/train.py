@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli.options import add_plugin_options, add_threads, print_json
-from cllm.config import Config, load_config, to_toml
+from cllm.config import Config, load_config, located, to_toml
 from cllm.engine import Interrupted
 from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
@@ -113,6 +113,7 @@ def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
 
     from cllm.assemble import assemble, open_run_data
 
+    config = located(config)
     with TemporaryDirectory() as cache:
         parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
         facts = {
