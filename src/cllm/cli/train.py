@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli.options import add_plugin_options, add_threads, print_json
+from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.engine import Interrupted
 from cllm.errors import UsageError
@@ -102,7 +103,7 @@ def _name_of(data: str) -> str:
 def _show_sample(folder: Path) -> None:
     from cllm.generate import load
 
-    text = load(folder).generate("\n", 200, seed=1)
+    text = visible(load(folder).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
     print(f"\nWhat the model writes:\n{text}\n")
     print(f"Run folder: {folder}")
     print(f'Next: cllm generate {folder} "The "    cllm eval {folder}    cllm digest {folder}')
