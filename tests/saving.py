@@ -47,6 +47,8 @@ FACTS = RunFacts(
     plugins=[{"name": "cllm", "version": "0"}],
     numerics_version=1,
     cllm_version="0.1",
+    data_digest="da" * 32,
+    tokenizer_digest="70" * 32,
 )
 
 

@@ -16,7 +16,9 @@ import pytest
 
 import cllm
 from cllm import checkpoint, ledger
-from cllm.errors import ConfigError, InstabilityAbort, RunFolderError
+from cllm.errors import ConfigError, DataError, InstabilityAbort, RunFolderError
+from cllm.evaluate_run import evaluate_run
+from cllm.hooks.manager import build_manager
 from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
 
 # Text that depends on integers alone, so that digests can be constants.
@@ -160,6 +162,52 @@ def test_numeric_keys_may_not_change_on_resume(tmp_path: Path) -> None:
     train(config(tmp_path), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"train\.batch_size was 5, is 6"):
         cllm.Trainer(config(tmp_path, "train.batch_size=6"), resume=tmp_path / "run")
+
+
+def rewritten(config_of_run: Any, text: str) -> Any:
+    """The config of a run whose text has been written anew since."""
+    Path(config_of_run.data.path).write_text(text)
+    return config_of_run
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text", "what"),
+    [
+        ("byte", TEXT.replace("cube", "tube"), "the text has changed"),
+        ("char", TEXT.replace("q", "Q"), "the tokenizer has changed"),
+        ("char", TEXT + "~", "the tokenizer has changed"),  # more characters than the model has tokens
+    ],
+)
+def test_another_text_is_refused_on_resume_and_in_eval(tokenizer: str, text: str, what: str, tmp_path: Path) -> None:
+    settings, run = config(tmp_path, f"data.tokenizer={tokenizer}"), tmp_path / "run"
+    train(settings, run)
+    wanted = config(tmp_path, f"data.tokenizer={tokenizer}", "train.steps=15", "schedule.decay_steps=12")
+    with pytest.raises(DataError, match=f"resume: {what}.* and was .*bring it back, or .* --init-from"):
+        cllm.Trainer(rewritten(wanted, text), resume=run)
+    with pytest.raises(DataError, match=f"eval: {what}"):
+        evaluate_run(run, build_manager())
+    with cllm.Trainer(rewritten(wanted, TEXT), resume=run) as trainer:
+        assert len(list(trainer)) == 3
+
+
+def test_a_run_holds_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    train(config(tmp_path, "data.path=text.txt", "train.seed=1"), Path("run"))
+    assert digest_of(tmp_path / "run") == GOLDEN["train.seed=1"]  # no path enters it
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert evaluate_run(Path("../run"), build_manager()).n_tokens > 0
+    resumed = cllm.load_config("../run/config.toml", ["train.steps=13"])
+    with cllm.Trainer(resumed, resume="../run") as trainer:
+        assert len(list(trainer)) == 1
+
+
+def test_a_text_that_has_moved_is_the_same_text(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
+    overrides = ["train.steps=13", f"data.path={tmp_path / 'moved.txt'}"]
+    with cllm.Trainer(cllm.load_config(tmp_path / "run/config.toml", overrides), resume=tmp_path / "run") as trainer:
+        assert len(list(trainer)) == 1
 
 
 def test_more_steps_on_resume_keep_the_schedule(tmp_path: Path) -> None:

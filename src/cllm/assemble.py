@@ -50,11 +50,10 @@ class Assembly:
 
 @standard_floats()
 def assemble(
-    config: Config, plugins: Plugins, cache: Path,
+    config: Config, data: OpenData, plugins: Plugins,
     reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None,
 ) -> Assembly:
     """Make the parts of a run; `reducer` and `checks` are plain objects that stand in for, or beside, named ones."""
-    data = open_data(config.data, kinds_of(plugins), cache, config.model.vocab_size)
     config, batches = resolve(config, data, plugins)
     n_threads = config.train.threads or default_threads()
     build = plugins.factory("model", config.model.family)
@@ -78,6 +77,11 @@ def assemble(
         reducer=reducer or plugins.make("reducer", config.reducer), checks=all_checks,
         norms=kernels.Norms(program.parameters), state=state, n_threads=n_threads,
     )
+
+
+def open_run_data(config: Config, plugins: Plugins, cache: Path) -> OpenData:
+    """The data that a config names; text is tokenised into `cache` first."""
+    return open_data(config.data, kinds_of(plugins), cache, config.model.vocab_size)
 
 
 def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, Batches]:

@@ -46,6 +46,8 @@ class RunFacts:
     plugins: Sequence[Any]  # Plugins.record()
     numerics_version: int
     cllm_version: str
+    data_digest: str  # OpenData.digest
+    tokenizer_digest: str  # empty where nobody knows it
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def load(path: Path) -> Checkpoint:
         plugins=record.plugins,
         numerics_version=record.numerics_version,
         cllm_version=record.cllm_version,
+        data_digest=record.data_digest,
+        tokenizer_digest=record.tokenizer_digest,
     )
     return Checkpoint(path, snapshot, facts, record.digest, record.validation_loss)
 
@@ -189,6 +193,8 @@ def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, valid
         digest=digest,
         numerics_version=facts.numerics_version,
         cllm_version=facts.cllm_version,
+        data_digest=facts.data_digest,
+        tokenizer_digest=facts.tokenizer_digest,
         plugins=list(facts.plugins),
         optimizer=scalars,
         checks=dict(snapshot.checks),

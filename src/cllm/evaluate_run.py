@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cllm.assemble import kinds_of
+from cllm.assemble import open_run_data
 from cllm.config import load_config
 from cllm.data.batches import evaluation_batches
-from cllm.data.source import open_data
 from cllm.engine import Engine
 from cllm.errors import DataError
 from cllm.evaluate import Evaluation, evaluate
 from cllm.generate import load
 from cllm.hooks.plugins import Plugins
 from cllm.machine import default_threads
+from cllm.resume import refuse_other_data
 from cllm.runfolder import RunFolder
 
 
@@ -25,9 +25,8 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
     config = load_config(folder.config_path)
     with TemporaryDirectory() as temporary:
         cache = folder.path / "data"
-        data = open_data(
-            config.data, kinds_of(plugins), cache if cache.exists() else Path(temporary), config.model.vocab_size
-        )
+        data = open_run_data(config, plugins, cache if cache.exists() else Path(temporary))
+        refuse_other_data(model.facts, data, "eval")
         if data.validation is None:
             raise DataError("eval", "data without a validation part", "one", "set [data] validation above 0")
         program = plugins.factory("model", config.model.family)(config.model, "evaluate")

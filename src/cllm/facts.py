@@ -26,6 +26,8 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
         plugins=plugins.record(),
         numerics_version=kernels.NUMERICS_VERSION,
         cllm_version=cllm_version(),
+        data_digest=parts.data.digest,
+        tokenizer_digest=parts.data.tokenizer_digest,
     )
 
 

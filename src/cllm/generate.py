@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cllm import checkpoint
 from cllm.assemble import kinds_of
+from cllm.checkpoint import RunFacts
 from cllm.config import Config, load_config
 from cllm.data.tokenizers import load_tokenizer, stream_decoder
 from cllm.decoder import Decoder
@@ -33,6 +34,7 @@ class Model:
     tokenizer: Tokenizer
     decoding: Program
     step: int
+    facts: RunFacts  # what the checkpoint says of its run
 
     def generate(
         self, prompt: str = "\n", max_new_tokens: int = 200, seed: int = 0, *, temperature: float = 0.8,
@@ -84,4 +86,4 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     for name, view in program.views(parameters):
         view[...] = saved.snapshot.parameters[name]
     tokenizer = load_tokenizer(saved.path / "tokenizer.json", kinds_of(plugins).tokenizer)
-    return Model(config, parameters, tokenizer, program, saved.snapshot.step)
+    return Model(config, parameters, tokenizer, program, saved.snapshot.step, saved.facts)

@@ -19,7 +19,7 @@ from cllm.digest import bytes_digest
 from cllm.errors import CheckpointError
 
 NAME = "state.json"
-FORMAT = 1  # raised when an older cllm could misread the record
+FORMAT = 2  # raised when an older cllm could misread the record, or this one lacks something in an older record
 NON_FINITE = "non-finite float"
 
 
@@ -42,6 +42,8 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     digest: str  # of the state, numerics rule 9
     numerics_version: int
     cllm_version: str
+    data_digest: str  # of the text that was learned from, see data/identity.py
+    tokenizer_digest: str
     plugins: list[Any]
     optimizer: dict[str, bool | int | float]  # the scalars; the arrays are in optimizer.safetensors
     checks: dict[str, Any]

@@ -12,13 +12,13 @@ from time import perf_counter
 from types import TracebackType
 
 from cllm import checkpoint, env
-from cllm.assemble import Assembly, assemble
+from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.checkpoint import Checkpoint
-from cllm.config import Config, to_mapping, to_toml
+from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
 from cllm.engine import Gradient, Interrupted
-from cllm.errors import CheckpointError, InstabilityAbort
+from cllm.errors import InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
@@ -29,7 +29,7 @@ from cllm.hooks.reports import GradientView, RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import first_interrupt_calls
 from cllm.progress import Pace
-from cllm.resume import resumed_config
+from cllm.resume import refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
 
 MOST_SKIPS_IN_A_ROW = 10
@@ -68,15 +68,19 @@ class Trainer:
         reducer: Reducer | None, checks: Mapping[str, StabilityCheck],
     ) -> None:
         self.warnings: tuple[str, ...] = ()
+        config = located(config)
         if resuming:
             config = resumed_config(self.folder.config_path, config, self.plugins)
         elif not self.folder.config_path.exists():
             self.folder.write_config(to_toml(config))
-        self.parts: Assembly = assemble(config, self.plugins, self.folder.path / "data", reducer, checks)
+        saved = checkpoint.load_newest(self.folder.checkpoints) if resuming else None
+        data = open_run_data(config, self.plugins, self.folder.path / "data")
+        if saved is not None:
+            refuse_other_data(saved.facts, data, "resume")
+        self.parts: Assembly = assemble(config, data, self.plugins, reducer, checks)
         self.config, self.state = self.parts.config, self.parts.state
         self.n_steps = self.config.train.steps or 0
         self.facts = facts_of(self.parts, self.plugins)
-        saved = checkpoint.load_newest(self.folder.checkpoints) if resuming else None
         if saved is not None:
             self._restore(saved)
         elif init_from is not None:
@@ -95,13 +99,7 @@ class Trainer:
             self.save()  # or a resume before the first checkpoint would not know of these weights
 
     def _restore(self, saved: Checkpoint) -> None:
-        for name in ("numerics_version", "n_shards"):
-            was, now = getattr(saved.facts, name), getattr(self.facts, name)
-            if was != now:
-                raise CheckpointError(
-                    "resume", f"{name} {was} in {saved.path}", f"{now}, as this cllm computes",
-                    "resume with the version of cllm that began the run, or start a new one with --init-from",
-                )
+        refuse_other_numerics(saved, self.facts)
         checkpoint.restore(self.state, saved)
         self.warnings = saved.warnings
 

@@ -60,6 +60,7 @@ def facts(name: str) -> RunFacts:
     return RunFacts(
         model_config=gpt2_config(**shape, layernorm_epsilon=1e-5, dropout=0.3), tokenizer={"name": "byte"},
         n_shards=1, plugins=[], numerics_version=kernels.NUMERICS_VERSION, cllm_version="0",
+        data_digest="", tokenizer_digest="",
     )
 
 

@@ -1,11 +1,14 @@
-"""Write text with a trained model, as it is chosen, token by token."""
+"""Write text with a trained model, token by token; on a terminal, control characters in it are spelled out."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from itertools import chain
 from pathlib import Path
 
 from cllm.cli.options import add_plugin_options, real, whole
+from cllm.cli.terminal import visible_pieces
 from cllm.generate import load
 from cllm.hooks.manager import build_manager
 from cllm.philox import SEED_BITS
@@ -34,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = load(options.folder, build_manager(options.plugins, strict=options.strict_plugins))
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
-    print(options.prompt, end="", flush=True)
-    for piece in model.stream(options.prompt, options.tokens, sampling, options.stop):
+    pieces = chain([options.prompt], model.stream(options.prompt, options.tokens, sampling, options.stop))
+    # A file or a pipe gets what the model wrote, to the character.
+    for piece in visible_pieces(pieces) if sys.stdout.isatty() else pieces:
         print(piece, end="", flush=True)
     print()
     return 0

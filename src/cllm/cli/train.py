@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli.options import add_plugin_options, add_threads, print_json
-from cllm.config import Config, load_config, to_toml
+from cllm.cli.terminal import visible
+from cllm.config import Config, load_config, located, to_toml
 from cllm.engine import Interrupted
 from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
@@ -102,7 +103,7 @@ def _name_of(data: str) -> str:
 def _show_sample(folder: Path) -> None:
     from cllm.generate import load
 
-    text = load(folder).generate("\n", 200, seed=1)
+    text = visible(load(folder).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
     print(f"\nWhat the model writes:\n{text}\n")
     print(f"Run folder: {folder}")
     print(f'Next: cllm generate {folder} "The "    cllm eval {folder}    cllm digest {folder}')
@@ -111,10 +112,11 @@ def _show_sample(folder: Path) -> None:
 def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
-    from cllm.assemble import assemble
+    from cllm.assemble import assemble, open_run_data
 
+    config = located(config)
     with TemporaryDirectory() as cache:
-        parts = assemble(config, plugins, Path(cache))
+        parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
         facts = {
             "parameters": parts.program.n_parameters,
             "shards": parts.engine.n_shards,

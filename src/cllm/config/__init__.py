@@ -1,8 +1,8 @@
 """The configuration of a run: TOML to typed values and back, with errors that say what to do.
 
 Reading order: schema (what there is to set), presets, load (files and overrides), build (tables to values),
-rules (values that make no run together), compare (what may change on resume), convert (one table to one
-struct).
+rules (values that make no run together), locate (paths that hold from any folder), compare (what may change
+on resume), convert (one table to one struct).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from cllm.config.build import from_mapping
 from cllm.config.compare import FREE_ON_RESUME, NUMERIC_KEYS, difference
 from cllm.config.convert import to_struct
 from cllm.config.load import load_config, parse_override, to_mapping, to_toml
+from cllm.config.locate import located
 from cllm.config.presets import PRESETS
 from cllm.config.schema import (
     CheckpointConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "difference",
     "from_mapping",
     "load_config",
+    "located",
     "parse_override",
     "to_mapping",
     "to_struct",

@@ -8,10 +8,15 @@ from typing import Any
 from cllm.config.load import to_mapping
 from cllm.config.schema import Config
 
-# A name that ends in a dot stands for the whole table.
+# A name that ends in a dot stands for the whole table. Where data lies decides nothing: data is known by its digest.
 NUMERIC_KEYS = (
     "model.",
-    "data.",
+    "data.loader",
+    "data.tokenizer",
+    "data.mixture.weight",
+    "data.sampling",
+    "data.validation",
+    "data.options.",
     "train.seed",
     "train.batch_size",
     "train.micro_batch_size",
@@ -22,6 +27,9 @@ NUMERIC_KEYS = (
 )
 FREE_ON_RESUME = (
     "name",
+    "data.path",
+    "data.source",
+    "data.mixture.path",
     "train.steps",
     "train.epochs",
     "train.threads",
@@ -51,9 +59,12 @@ def is_numeric(key: str) -> bool:
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of nested tables; lists are values."""
+    """Yield (dotted key, value) of nested tables; of a list of tables, a list for each key; other lists are values."""
     for key, value in tables.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            columns = dict.fromkeys(name for item in value for name in item)
+            yield from ((f"{prefix}{key}.{name}", [item.get(name) for item in value]) for name in columns)
         else:
             yield f"{prefix}{key}", value

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
+from cllm.data.identity import source_identity
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE, prepare
 from cllm.data.split import cut
@@ -44,6 +46,16 @@ class OpenData:
     train: Source
     validation: Source | None
     tokenizer: Tokenizer | None
+
+    @cached_property  # nanoGPT's files are read for it
+    def digest(self) -> str:
+        """Of the text, wherever it lies: see identity.py."""
+        return source_identity(self.train, self.validation)
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """Of the tokenizer that made the tokens; empty where nobody knows."""
+        return self.train.tokenizer_digest
 
 
 def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None = None) -> OpenData:
