@@ -15,7 +15,7 @@ from cllm.program import Program
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout": {"dropout": 0.2, "activation": "gelu"},
-    "odd": {"n_embd": 66, "n_head": 3, "block_size": 70, "vocab_size": 131, "bias": False},
+    "odd": {"n_embd": 39, "n_head": 3, "block_size": 61, "vocab_size": 97, "bias": False},
 }
 
 
