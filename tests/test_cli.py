@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_trainer import TEXT
+from tests.runs import TEXT
 
 
 def cllm(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
