@@ -57,21 +57,27 @@ def test_kernel_agrees_with_reference(case: Case) -> None:
         assert error <= TOLERANCE * max(np.linalg.norm(array), 1e-3), name
 
 
-@pytest.mark.parametrize("n_parts", [2, 3, 8])
-def test_parts_give_the_same_bits(case: Case, n_parts: int) -> None:
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("adding", [False, True], ids=["set", "added"])
+def test_threads_give_the_same_bits(case: Case, adding: bool, n_threads: int) -> None:
+    """Each with its own part and its own scratch, all at the same time; gradients set, or added to what is there."""
     values = draw(case)
-    whole, parts = run_kernel(case, values), run_kernel(case, values, n_parts)
-    for name, array in whole.items():
-        assert array.tobytes() == parts[name].tobytes(), name
+    start = gradients_to_add_to(case) if adding else None
+    alone, together = run_kernel(case, values, 1, start), run_kernel(case, values, n_threads, start)
+    for name, array in alone.items():
+        assert array.tobytes() == together[name].tobytes(), name
+
+
+def gradients_to_add_to(case: Case) -> dict[str, np.ndarray]:
+    generator, values = np.random.default_rng(2), draw(case)
+    return {
+        name: generator.standard_normal(values[name[2:]].shape).astype(np.float32) for name in differentiable(case)
+    }
 
 
 def test_added_gradients_start_where_they_are(case: Case) -> None:
     values = draw(case)
-    generator = np.random.default_rng(2)
-    alone = run_reference(case, values)
-    start = {
-        name: generator.standard_normal(alone[name].shape).astype(np.float32) for name in differentiable(case)
-    }
+    alone, start = run_reference(case, values), gradients_to_add_to(case)
     added = run_kernel(case, values, start=start)
     for name, initial in start.items():
         expected = alone[name] + initial
