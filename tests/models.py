@@ -42,7 +42,7 @@ def a_batch(program: Program, batch_size: int, index: int = 3) -> Any:
     n = batch_size * (program.block_size + 1)
     tokens = (np.arange(n, dtype=np.int64) * 7919 + index * 104729) % 1000003 % program.vocab_size
     windows = tokens.astype(np.int32).reshape(batch_size, -1)
-    targets = np.ascontiguousarray(windows[:, 1:])
+    targets = windows[:, 1:].copy()
     targets[0, :3] = -1
     weights = np.ones(targets.shape, dtype=np.float32)
     weights[:, ::3] = 0.5
