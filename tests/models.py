@@ -15,7 +15,7 @@ from cllm.program import Program
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout": {"dropout": 0.2, "activation": "gelu"},
-    "odd": {"n_embd": 66, "n_head": 3, "block_size": 70, "vocab_size": 131, "bias": False},
+    "odd": {"n_embd": 39, "n_head": 3, "block_size": 61, "vocab_size": 97, "bias": False},
 }
 
 
@@ -42,7 +42,7 @@ def a_batch(program: Program, batch_size: int, index: int = 3) -> Any:
     n = batch_size * (program.block_size + 1)
     tokens = (np.arange(n, dtype=np.int64) * 7919 + index * 104729) % 1000003 % program.vocab_size
     windows = tokens.astype(np.int32).reshape(batch_size, -1)
-    targets = np.ascontiguousarray(windows[:, 1:])
+    targets = windows[:, 1:].copy()
     targets[0, :3] = -1
     weights = np.ones(targets.shape, dtype=np.float32)
     weights[:, ::3] = 0.5

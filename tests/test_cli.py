@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cllm.cli import COMMANDS, main
-from tests.test_trainer import TEXT
+from tests.runs import TEXT
 
 
 def cllm(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

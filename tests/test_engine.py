@@ -64,29 +64,6 @@ def test_gather_sees_every_shard_and_its_weights() -> None:
     assert result.weight_sum == pytest.approx(float(reducer.weights.sum()))
 
 
-def test_crossings_into_compiled_code_do_not_depend_on_layers_and_shards() -> None:
-    counts = []
-    for n_layer, micro in ((1, 5), (4, 1)):
-        program, parameters = a_model("plain", n_layer=n_layer)
-        engine = Engine(program, 5, 2, micro_batch_size=micro)
-        counts.append(crossings(engine, parameters, a_batch(program, 5)))
-    assert counts[0] == counts[1] <= 4
-
-
-def crossings(engine: Engine, parameters: np.ndarray, batch: object) -> int:
-    executor, n = engine._executor, 0
-
-    class Counting:
-        def __getattr__(self, name: str) -> object:
-            nonlocal n
-            n += 1
-            return getattr(executor, name)
-
-    engine._executor = Counting()  # type: ignore[assignment]
-    engine.gradient(parameters, batch, Tree())  # type: ignore[arg-type]
-    return n
-
-
 def test_a_token_outside_the_vocabulary_is_refused() -> None:
     program, parameters = a_model("plain")
     batch = a_batch(program, 5)

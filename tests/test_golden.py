@@ -1,6 +1,7 @@
 """Golden digests: constants that no refactoring, instruction set, optimisation level or thread count may change.
 
-A change that alters one raises NUMERICS_VERSION (numerics rule 11) and says why in CHANGELOG.md.
+A change that alters one raises NUMERICS_VERSION (numerics rule 11) and says why in CHANGELOG.md. The environments
+`isa` and `O0` of tox.ini run this file on every instruction set and in a build without optimisation.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +17,22 @@ from cllm import kernels
 from cllm._kernels import cpu
 from cllm.engine import Engine
 from tests.models import CONFIGS, Tree, a_batch, a_model, digest
+from tests.runs import config, digest_of, finish, leave_half_way, train
+
+THREADS = (1, 2, 3, 4, 5, 7, 8, 16)
 
 GRADIENTS = {
     "plain": "9c8beff40beeb5c109508f8a66e1e8dc",
     "dropout": "d45b2b851b8b655153aa09661f4a2629",
-    "odd": "ae81865d29be7eb771d4846a7b504cba",
+    "odd": "c8c8486fd61628c9a4e1db93eef70839",
 }
+
+RUNS = {
+    "plain": "159de49a5773185361f2b14e1db6b84457ee18dd5eb14d503dec6305f97b90bf",
+    "dropout": "7d2ffdccdd15e2908d7ed2a5bc78c0c639cc7d0d0847d31a5a7ece2f79dbf9fc",
+}
+OVERRIDES = {"plain": "train.seed=1", "dropout": "model.dropout=0.1"}
+COURSES = ("whole", "resumed")
 
 
 def gradient_digest(name: str, n_threads: int) -> str:
@@ -29,19 +41,61 @@ def gradient_digest(name: str, n_threads: int) -> str:
     return digest(engine.gradient(parameters, a_batch(program, 5), Tree()).gradient)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3, 4, 5, 7, 8, 16])
+def run_digest(name: str, course: str, n_threads: int, folder: Path) -> str:
+    """Of twelve steps with validation and checkpoints; a resumed run began with another number of threads."""
+
+    def settings(n_threads: int) -> object:
+        return config(folder, OVERRIDES[name], f"train.threads={n_threads}")
+
+    if course == "whole":
+        train(settings(n_threads), folder / "run")
+    else:
+        leave_half_way(settings(THREADS[THREADS.index(n_threads) - 3]), folder / "run")
+        finish(settings(n_threads), folder / "run")
+    return digest_of(folder / "run")
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradient(name: str, n_threads: int) -> None:
     assert gradient_digest(name, n_threads) == GRADIENTS[name]
 
 
+@pytest.mark.parametrize("n_threads", THREADS)
+@pytest.mark.parametrize("course", COURSES)
+@pytest.mark.parametrize("name", RUNS)
+def test_run(name: str, course: str, n_threads: int, tmp_path: Path) -> None:
+    assert run_digest(name, course, n_threads, tmp_path) == RUNS[name]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_gradient_takes_no_longer_than_a_build_without_optimisation_can_bear(name: str) -> None:
+    """At most 0.1 GFLOP: the portable kernels at -O0 do about 1 GFLOP/s. A run takes 0.07."""
+    program, _ = a_model(name)
+    assert 5 * program.block_size * program.flops_per_token(program.block_size) <= 1e8
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.test_golden import *
+print(kernels.ISA)
+print(*[gradient_digest(name, 2) for name in GRADIENTS])
+print(*[run_digest(name, "resumed", 2, Path(folder)) for name, folder in zip(RUNS, sys.argv[1:])])
+"""
+
+
 @pytest.mark.parametrize("isa", cpu.instruction_sets())
-def test_every_instruction_set(isa: str) -> None:
+def test_every_instruction_set(isa: str, tmp_path: Path) -> None:
     """In a process of its own, because the choice is made at import."""
-    code = "from tests.test_golden import *; print(kernels.ISA, *[gradient_digest(n, 2) for n in GRADIENTS])"
-    environment = {**os.environ, "CLLM_ISA": isa}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == [isa, *GRADIENTS.values()]
+    folders = [tmp_path / name for name in RUNS]
+    for folder in folders:
+        folder.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, *map(str, folders)], env={**os.environ, "CLLM_ISA": isa},
+        capture_output=True, text=True, check=True,
+    )
+    assert run.stdout.split() == [isa, *GRADIENTS.values(), *RUNS.values()]
 
 
 def test_the_numerics_version_is_the_one_that_the_digests_were_made_with() -> None:

@@ -1,4 +1,4 @@
-"""Whole runs: the same digests at any thread count and after any interruption, and what is left behind."""
+"""Whole runs: what they report, how checks, signals and kills end them, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -20,65 +20,16 @@ from cllm.errors import ConfigError, DataError, InstabilityAbort, RunFolderError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
-
-# Text that depends on integers alone, so that digests can be constants.
-TEXT = "".join(f"The square of {n} is {n * n}, its cube {n * n * n}.\n" for n in range(400))
+from tests.runs import config, digest_of, finish, leave_half_way, train
 
 
-def config(folder: Path, *overrides: str) -> Any:
-    text = folder / "text.txt"
-    text.write_text(TEXT)
-    base = {
-        "name": "test",
-        "model": {"block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16},
-        "data": {"path": str(text)},
-        "train": {"steps": 12, "batch_size": 5, "eval_every": 6, "eval_batches": 2, "digest_every": 4, "log_every": 4},
-        "schedule": {"name": "cosine", "warmup_steps": 2},
-        "checkpoint": {"every": 5},
-        "sinks": {"console": False},
-    }
-    return cllm.load_config(None, list(overrides), base)
-
-
-def train(settings: Any, out: Path, **options: Any) -> list[Any]:
-    with cllm.Trainer(settings, out, **options) as trainer:
-        return list(trainer)
-
-
-def digest_of(run: Path) -> str:
-    saved = checkpoint.load_newest(run / "checkpoints")
-    assert saved is not None
-    return saved.digest
-
-
-GOLDEN = {
-    "train.seed=1": "159de49a5773185361f2b14e1db6b84457ee18dd5eb14d503dec6305f97b90bf",
-    "model.dropout=0.1": "7d2ffdccdd15e2908d7ed2a5bc78c0c639cc7d0d0847d31a5a7ece2f79dbf9fc",
-}
-
-
-@pytest.mark.parametrize("override", GOLDEN)
-@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
-def test_golden_digest_of_a_run(override: str, n_threads: int, tmp_path: Path) -> None:
-    train(config(tmp_path, override, f"train.threads={n_threads}"), tmp_path / "run")
-    assert digest_of(tmp_path / "run") == GOLDEN[override]
-
-
-@pytest.mark.parametrize("override", GOLDEN)
-def test_a_resumed_run_ends_in_the_same_digest(override: str, tmp_path: Path) -> None:
-    settings = config(tmp_path, override, "train.threads=1")
-    with cllm.Trainer(settings, tmp_path / "run") as trainer:
-        for report in trainer:
-            if report.step == 7:
-                break  # after the checkpoint of step 5
-    settings = config(tmp_path, override, "train.threads=3")
-    with cllm.Trainer(settings, resume=tmp_path / "run") as trainer:
-        assert trainer.state.step == 5
-        list(trainer)
-    assert digest_of(tmp_path / "run") == GOLDEN[override]
-    whole = tmp_path / "whole"
-    train(settings, whole)
-    assert ledger.read(tmp_path / "run" / "ledger.jsonl") == ledger.read(whole / "ledger.jsonl")
+def test_a_resumed_run_has_the_ledger_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """That it ends in the same digest is in tests/test_golden.py."""
+    leave_half_way(config(tmp_path, "train.threads=1"), tmp_path / "run")
+    settings = config(tmp_path, "train.threads=3")
+    finish(settings, tmp_path / "run")
+    train(settings, tmp_path / "whole")
+    assert ledger.read(tmp_path / "run" / "ledger.jsonl") == ledger.read(tmp_path / "whole" / "ledger.jsonl")
 
 
 def test_loss_falls_and_metrics_are_written(tmp_path: Path) -> None:
@@ -245,7 +196,7 @@ def test_weights_of_another_run_survive_an_early_kill(tmp_path: Path) -> None:
 CHILD = """
 import signal, sys, cllm
 from pathlib import Path
-from tests.test_trainer import config
+from tests.runs import config
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
 folder, threads, resume = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "1"
 settings = config(folder, "train.steps=60", "checkpoint.every=3", f"train.threads={threads}")

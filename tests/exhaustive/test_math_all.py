@@ -28,4 +28,4 @@ def test_every_float32(function: Function) -> None:
 def test_many_float64(function: Function64) -> None:
     worst, where = worst_error64(function, 100_000)
     print(f"\n{function.name}64: at most {worst:.4f} ulp in 100,000 points, at {where!r}")
-    assert worst <= function.largest_error
+    assert function.largest_error * 0.9 < worst <= function.largest_error  # points miss the very worst

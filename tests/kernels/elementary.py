@@ -23,7 +23,7 @@ N_FLOATS = 1 << 32
 class Function:
     name: str
     reference: Callable[[Float64], Float64]
-    largest_error: float  # in ulp, over all float32: tests/exhaustive measures it
+    largest_error: float  # in ulp, as mathf.h states it: tests/exhaustive measures all float32
     rises: int = 0  # 1: never falls, -1: never rises (over x > 0), 0: neither
     seams: tuple[float, ...] = ()  # where the piecewise forms meet
 

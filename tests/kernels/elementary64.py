@@ -21,7 +21,7 @@ class Function64:
     name: str
     door: Callable[..., float]
     reference: Callable[..., Any]
-    largest_error: float  # in ulp, over the 10^5 points of tests/exhaustive
+    largest_error: float  # in ulp, as mathd.h states it: tests/exhaustive measures 10^5 points
     ranges: tuple[tuple[float, float], ...]  # where most points are drawn, beside any float64 at all
 
     def points(self, n: int) -> Iterator[Point]:
@@ -59,13 +59,13 @@ def power_points(n: int) -> Iterator[Point]:
 
 
 FUNCTIONS64 = (
-    Function64("exp", kernels.exp64, mpmath.exp, 0.85, ((-746, 710), (-2, 2))),
+    Function64("exp", kernels.exp64, mpmath.exp, 0.82, ((-746, 710), (-2, 2))),
     Function64("log", kernels.log64, mpmath.log, 0.501, ((0, 4), (0.999, 1.001))),
-    Function64("sin", kernels.sin64, mpmath.sin, 0.8, ((-10, 10), (-1e9, 1e9))),
-    Function64("cos", kernels.cos64, mpmath.cos, 0.8, ((-10, 10), (-1e9, 1e9))),
-    Function64("tanh", kernels.tanh64, mpmath.tanh, 1.3, ((-3, 3), (-0.7, 0.7))),
-    Function64("erf", kernels.erf64, mpmath.erf, 1.2, ((-6, 6), (0.9, 1.2))),
-    Function64("pow", kernels.pow64, mpmath.power, 0.85, ()),
+    Function64("sin", kernels.sin64, mpmath.sin, 0.77, ((-10, 10), (-1e9, 1e9))),
+    Function64("cos", kernels.cos64, mpmath.cos, 0.77, ((-10, 10), (-1e9, 1e9))),
+    Function64("tanh", kernels.tanh64, mpmath.tanh, 1.27, ((-3, 3), (-0.7, 0.7))),
+    Function64("erf", kernels.erf64, mpmath.erf, 1.15, ((-6, 6), (0.9, 1.2))),
+    Function64("pow", kernels.pow64, mpmath.power, 0.84, ()),
 )
 
 

@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import math
 import platform
+import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
@@ -21,6 +22,7 @@ from cllm import kernels
 from cllm.errors import KernelError
 from tests.kernels.elementary import FUNCTIONS, Float32, Function, floats, rank_of, ulp_errors, worst_error
 from tests.kernels.elementary64 import FUNCTIONS64, Function64, worst_error64
+from tests.layers import SOURCES
 
 inf, nan = math.inf, math.nan
 TINY = 2.0**-149  # the smallest float32
@@ -43,6 +45,16 @@ def sample(function: Function) -> Iterator[Float32]:
 def test_exact_to_the_stated_ulp_and_monotone(function: Function) -> None:
     worst = max(worst_error(function, run)[0] for run in sample(function))
     assert 0 < worst <= function.largest_error
+
+
+@pytest.mark.parametrize(("header", "table"), [("mathf.h", FUNCTIONS), ("mathd.h", FUNCTIONS64)], ids=["32", "64"])
+def test_the_headers_state_the_errors_that_are_tested(header: str, table: tuple[Function | Function64, ...]) -> None:
+    comment = (SOURCES / "cllm/_kernels" / header).read_text().partition("*/")[0].replace("\n *", "")
+    stated: dict[str, float] = {}
+    for first, second, error in re.findall(r"(?:(\w+) and )?(\w+) (\d\.\d+)", comment.partition("Largest error")[2]):
+        stated |= dict.fromkeys({first or second, second}, float(error))
+    for function in table:
+        assert function.largest_error == stated[function.name], function.name
 
 
 GOLDEN = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +29,6 @@ class Case:
     n_sequences: int = 2
     time: int = 5
     vocab_size: int = 11
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def program(self) -> Program:
         p = Program("train", self.time, self.vocab_size, OPS)
@@ -77,64 +78,120 @@ def run_reference(case: Case, values: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 def run_kernel(
-    case: Case, values: dict[str, np.ndarray], n_parts: int = 1, start: dict[str, np.ndarray] | None = None
+    case: Case, values: dict[str, np.ndarray], n_threads: int = 1, start: dict[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
     """As run_reference, from the kernels. All memory is NaN beforehand; gradients named in `start` are added to."""
-    p = case.program()
-    lowered = lower(p, case.rows, case.time, share=False)
-    arena = np.full(lowered.plan.size, np.nan, dtype=np.float32)
-    parameters = np.empty(p.n_parameters, dtype=np.float32)
-    gradient = np.full(p.n_parameters, np.nan, dtype=np.float32)
-    views, gradient_views = dict(p.views(parameters)), dict(p.views(gradient))
-    for q in p.parameters:
-        views[q.name][...] = values[q.name]
+    return Kernels(case)(values, n_threads, start)
 
-    def buffer(table: dict[str, int], name: str) -> np.ndarray:
-        return arena[table[name] :][: p.buffers[name].size(case.rows)].reshape(case.rows, -1)
 
-    for name in p.buffers:
-        if name in values:
-            buffer(lowered.plan.values, name)[...] = values[name]
-    for name in p.ops[0].outputs:
-        if name != LOSSES:
-            buffer(lowered.plan.gradients, name)[...] = values["d/" + name]
-    results = {
-        "d/" + n: buffer(lowered.plan.gradients, n) if n in p.buffers else gradient_views[n] for n in _wanted(p)
-    }
-    for name, initial in (start or {}).items():
-        results[name][...] = initial
-        lowered.ops["add"][0] |= 1 << p.ops[0].slots.index(name[2:])
+class Kernels:
+    """The kernels of one case, lowered once; each call gives them fresh memory, and every thread one part."""
 
-    losses = np.full((case.n_sequences, case.time), np.nan, dtype=np.float32)
-    executor, keep = _executor(case, values, lowered, arena, p.n_parameters, losses)
-    executor.pack(parameters.ctypes.data)
-    for backward in (False, True):
-        assert executor.run_one(0, backward, 0, gradient.ctypes.data, n_parts) == 0
-    del keep
-    for name in p.ops[0].outputs:
-        results[name] = losses.reshape(case.rows, 1) if name == LOSSES else buffer(lowered.plan.values, name)
-    return {name: array.copy() for name, array in results.items()}
+    def __init__(self, case: Case) -> None:
+        self.case, self.program = case, case.program()
+        self.lowered = lower(self.program, case.rows, case.time, share=False)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], n_threads: int = 1, start: dict[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        memory = {name: nans(size) for name, size in self._sizes().items()}
+        computed = self._views(memory["arena"], self.lowered.plan.values, memory["parameters"])
+        computed[LOSSES] = memory["losses"].reshape(-1, 1)
+        gradients = self._views(memory["arena"], self.lowered.plan.gradients, memory["gradient"])
+        outputs, wanted = self.program.ops[0].outputs, _wanted(self.program)
+        for name in values.keys() & computed.keys():
+            computed[name][...] = values[name]
+        for name in (name for name in outputs if name != LOSSES):
+            gradients[name][...] = values["d/" + name]
+        self._add_to({"d/" + name: gradients[name] for name in wanted}, start or {})
+        self._pack(memory)
+        self._run(memory, values, n_threads)
+        results = {"d/" + name: gradients[name] for name in wanted} | {name: computed[name] for name in outputs}
+        return {name: array.copy() for name, array in results.items()}
+
+    def _sizes(self) -> dict[str, int]:
+        n = self.program.n_parameters
+        return {
+            "arena": self.lowered.plan.size, "parameters": n, "gradient": n,
+            "packed": max(1, self.lowered.packed_size), "losses": self.case.rows,
+        }
+
+    def _views(self, arena: np.ndarray, places: dict[str, int], parameters: np.ndarray) -> dict[str, np.ndarray]:
+        views = dict(self.program.views(parameters))
+        for name, place in places.items():
+            size = self.program.buffers[name].size(self.case.rows)
+            views[name] = arena[place:][:size].reshape(self.case.rows, -1)
+        return views
+
+    def _add_to(self, results: dict[str, np.ndarray], start: dict[str, np.ndarray]) -> None:
+        self.lowered.ops["add"][0] = 0
+        for name, initial in start.items():
+            results[name][...] = initial
+            self.lowered.ops["add"][0] |= 1 << self.program.ops[0].slots.index(name[2:])
+
+    def _pack(self, memory: dict[str, np.ndarray]) -> None:
+        packings, worker = self.lowered.packings, np.zeros(1, dtype=WORKER)
+        kernels.executor.Executor(
+            self.lowered.ops.ctypes.data, 1, packings.ctypes.data, len(packings), worker.ctypes.data, 1,
+            self.program.n_parameters, memory["packed"].ctypes.data,
+        ).pack(memory["parameters"].ctypes.data)
+
+    def _run(self, memory: dict[str, np.ndarray], values: dict[str, np.ndarray], n_threads: int) -> None:
+        arrays = [memory[name] for name in ("arena", "parameters", "packed", "gradient")]
+        arrays += [values[name] for name in (TOKENS, TARGETS, WEIGHTS)] + [memory["losses"]]
+        for direction in ("forward", "backward"):
+            if address := int(self.lowered.ops[direction][0]):
+                run_parts(address, self.lowered.ops.ctypes.data, [self._shard(arrays) for _ in range(n_threads)])
+
+    def _shard(self, arrays: list[np.ndarray]) -> Shard:
+        """One thread's record: the memory of all, in the order of op.h's spaces, and scratch of its own."""
+        scratch, bases = nans(self.lowered.scratch_size), [array.ctypes.data for array in arrays]
+        shard = Shard(
+            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, self.case.n_sequences, self.case.time, 0,
+            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0,
+        )
+        shard.alive = scratch
+        return shard
+
+
+INTERRUPTED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+NEVER_INTERRUPTED = INTERRUPTED(lambda shard: 0)
+KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+class Shard(ctypes.Structure):
+    """The record of op.h."""
+
+    _fields_: ClassVar = [
+        ("base", ctypes.c_void_p * 8), ("scratch", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("n_sequences", "time", "first", "sequence", "batch", "seed")),
+        ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
+    ]
+
+
+def run_parts(address: int, op: int, shards: list[Shard]) -> None:
+    """A part for each record, all at the same moment in threads of their own: ctypes gives up the GIL."""
+    kernel, n_parts, statuses = KERNEL(address), len(shards), [-1] * len(shards)
+    together = threading.Barrier(n_parts)
+
+    def run(part: int) -> None:
+        together.wait()
+        statuses[part] = kernel(op, ctypes.addressof(shards[part]), part, n_parts)
+
+    threads = [threading.Thread(target=run, args=(part,)) for part in range(1, n_parts)]
+    for thread in threads:
+        thread.start()
+    run(0)
+    for thread in threads:
+        thread.join()
+    assert statuses == [0] * n_parts
+
+
+def nans(n: int) -> np.ndarray:
+    return np.full(n, np.nan, dtype=np.float32)
 
 
 def _wanted(p: Program) -> list[str]:
     """Names that a gradient is asked of."""
     op = p.ops[0]
     return [n for n in op.inputs if n in p.buffers] + [n for n in op.parameters if n is not None]
-
-
-def _executor(case: Case, values: dict[str, np.ndarray], lowered: Any, arena: np.ndarray, n: int, losses: np.ndarray):
-    workers = np.zeros(1, dtype=WORKER)
-    scratch = np.full(lowered.scratch_size, np.nan, dtype=np.float32)
-    packed = np.full(max(1, lowered.packed_size), np.nan, dtype=np.float32)
-    sequence = np.array([0, case.n_sequences], dtype=np.int64)
-    sums = np.zeros((2, 1))
-    workers["arena"], workers["scratch"] = arena.ctypes.data, scratch.ctypes.data
-    executor = kernels.executor.Executor(
-        lowered.ops.ctypes.data, 1, lowered.packings.ctypes.data, len(lowered.packings), workers.ctypes.data, 1,
-        n, packed.ctypes.data,
-    )
-    executor.set_batch(
-        *(values[name].ctypes.data for name in (TOKENS, TARGETS, WEIGHTS)), losses.ctypes.data, sequence.ctypes.data,
-        sums[0].ctypes.data, sums[1].ctypes.data, case.time, 0, BATCH, SEED,
-    )
-    return executor, (workers, scratch, packed, sequence, sums)

@@ -1,0 +1,70 @@
+"""float32 as it is defined, for tests: the fused multiply-add and the sixteen-lane sum of numerics rules 2 and 3.
+
+NumPy has no fused multiply-add. The product of two float32 is exact in float64; the sum is rounded to odd, which
+keeps enough of what is lost for the rounding to float32 to be the only one (Boldo and Melquiond 2008).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+def fma(a: Float32, b: Float32, c: Float32) -> Float32:
+    """a * b + c with one rounding, element by element."""
+    product, addend = a.astype(np.float64) * b, c.astype(np.float64)
+    total = product + addend
+    part = total - product
+    lost = (product - (total - part)) + (addend - part)
+    towards = np.nextafter(total, np.copysign(np.inf, lost))
+    is_odd = total.view(np.int64) & 1 == 1
+    return np.where((lost == 0.0) | is_odd, total, towards).astype(np.float32)
+
+
+def chain(a: Float32, b: Float32, start: Float32 | float = 0.0, keep: NDArray[np.bool] | None = None) -> Float32:
+    """(rows, columns) of start + a (rows, depth) times b (depth, columns): one chain an element, ascending depth.
+
+    keep (rows, depth): the terms that enter; the others do not, not even as a product with 0.
+    """
+    total = np.broadcast_to(np.float32(start), (len(a), b.shape[1])).copy()
+    for k in range(len(b)):
+        longer = fma(a[:, k : k + 1], b[k], total)
+        total = longer if keep is None else np.where(keep[:, k : k + 1], longer, total)
+    return total
+
+
+def column_chain(x: Float32, start: Float32 | float = 0.0) -> Float32:
+    """start + the sum of x's rows, one after the other."""
+    total = np.broadcast_to(np.float32(start), x.shape[1:]).copy()
+    for row in x:
+        total = total + row
+    return total
+
+
+def lanes(x: Float32) -> Float32:
+    """(..., n) as (..., ceil(n / 16), 16), the tail padded with +0."""
+    padding = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % 16)]
+    return np.pad(x, padding).reshape(*x.shape[:-1], -1, 16)
+
+
+def tree(sixteen: Float32) -> Float32:
+    """(..., 16) to one number: lane i + lane i + 8, then i + 4, i + 2, i + 1."""
+    for half in (8, 4, 2, 1):
+        sixteen = sixteen[..., :half] + sixteen[..., half : 2 * half]
+    return sixteen[..., 0]
+
+
+def sum16(x: Float32) -> Float32:
+    """The sum over the last axis: sixteen chains of additions from +0, then the tree."""
+    return dot16(x, np.ones_like(x))
+
+
+def dot16(a: Float32, b: Float32) -> Float32:
+    """The sum of a * b over the last axis: sixteen chains of fused multiply-adds, then the tree."""
+    a, b = lanes(a), lanes(b)
+    total = np.zeros((*a.shape[:-2], 16), dtype=np.float32)
+    for i in range(a.shape[-2]):
+        total = fma(a[..., i, :], b[..., i, :], total)
+    return tree(total)

@@ -1,0 +1,129 @@
+"""The ops in float32, every operation and its order written out: what numerics rules 2 and 3 say, to the bit.
+
+Each function takes a case's arrays and `start`, the values that gradients are added to (or none), and returns the
+results of the harness by name. gelu is left out, which sums nothing, and so is dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from cllm import kernels
+from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op
+from tests.float32 import Float32, chain, column_chain, dot16, fma, sum16
+
+Arrays = Mapping[str, np.ndarray]
+ONE = np.float32(1.0)
+
+
+def linear(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    x, weight, dy = values["x0"], values["w.weight"], values["d/w.y"]
+    results = {
+        "w.y": chain(x, weight, values.get("w.bias", 0.0)),
+        "d/x0": chain(dy, weight.T, start.get("d/x0", 0.0)),
+        "d/w.weight": chain(x.T, dy, start.get("d/w.weight", 0.0)),
+    }
+    if "w.bias" in values:
+        results["d/w.bias"] = column_chain(dy, start.get("d/w.bias", 0.0))
+    return results
+
+
+def layernorm(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    x, weight, dy, c = values["x0"], values["ln.weight"], values["d/ln.y"], np.float32(values["x0"].shape[1])
+    deviation = x - (sum16(x) / c)[:, None]
+    rstd = (ONE / np.sqrt(dot16(deviation, deviation) / c + np.float32(op.attributes["epsilon"])))[:, None]
+    xhat, g = deviation * rstd, dy * weight
+    dx = ((g - (sum16(g) / c)[:, None]) - xhat * (dot16(g, xhat) / c)[:, None]) * rstd
+    dweight = np.broadcast_to(np.float32(start.get("d/ln.weight", 0.0)), weight.shape)
+    for row in range(len(x)):
+        dweight = fma(dy[row], xhat[row], dweight)
+    results = {
+        "ln.y": fma(xhat, weight, values.get("ln.bias", np.zeros_like(weight))),
+        "d/x0": start["d/x0"] + dx if start else dx,
+        "d/ln.weight": dweight,
+    }
+    if "ln.bias" in values:
+        results["d/ln.bias"] = column_chain(dy, start.get("d/ln.bias", 0.0))
+    return results
+
+
+def attention(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    n_sequences, time = values[TOKENS].shape
+    n_head, size = op.attributes["n_head"], op.attributes["channels"] // op.attributes["n_head"]
+    qkv = values["x0"].reshape(n_sequences, time, 3, n_head, size)
+    dout = values["d/attn.y"].reshape(n_sequences, time, n_head, size)
+    out, dqkv = np.empty_like(dout), np.broadcast_to(start.get("d/x0", np.float32(0)), values["x0"].shape).copy()
+    dqkv = dqkv.reshape(qkv.shape)
+    for sequence in range(n_sequences):
+        for head in range(n_head):
+            here = sequence, slice(None), head
+            out[here], dqkv[sequence, :, :, head] = attention_head(
+                qkv[sequence, :, :, head], dout[here], dqkv[sequence, :, :, head], np.float32(op.attributes["scale"]),
+            )
+    return {"attn.y": out.reshape(-1, n_head * size), "d/x0": dqkv.reshape(-1, 3 * n_head * size)}
+
+
+def attention_head(qkv: Float32, dout: Float32, start: Float32, scale: np.float32) -> tuple[Float32, Float32]:
+    """out (T, HS) and dqkv (T, 3, HS) of qkv (T, 3, HS), dout (T, HS)."""
+    (q, k, v), causal = np.moveaxis(qkv, 1, 0), np.tril(np.ones((len(qkv), len(qkv)), dtype=bool))
+    p = probabilities(chain(q, k.T), causal, scale)
+    out = chain(p, v, keep=causal)
+    dp = chain(dout, v.T) - dot16(out, dout)[:, None]
+    dscores = dp * p * scale
+    dq = chain(dscores, k, start[:, 0], causal)
+    dk = chain(dscores.T, q, start[:, 1], causal.T)
+    dv = chain(p.T, dout, start[:, 2], causal.T)
+    return out, np.stack([dq, dk, dv], axis=1)
+
+
+def probabilities(scores: Float32, causal: np.ndarray, scale: np.float32) -> Float32:
+    """Exact row maximum, exp, the sixteen-lane sum over the absolute index, then the one division."""
+    seen = np.where(causal, scores, np.float32(-np.inf))
+    e = kernels.map_float32("exp", seen * scale - seen.max(axis=1, keepdims=True) * scale)
+    return e * (ONE / sum16(e))[:, None]
+
+
+def cross_entropy(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    head, targets = values["wte.weight"], values[TARGETS].reshape(-1)
+    counted = targets >= 0
+    x, target, weight = values["x0"][counted], targets[counted], values[WEIGHTS].reshape(-1)[counted]
+    token = np.arange(len(x))
+    logits = chain(x, head.T)
+    maximum = logits.max(axis=1)
+    e = kernels.map_float32("exp", logits - maximum[:, None])
+    total = sum16(e)
+    losses, dx = np.zeros(len(counted), dtype=np.float32), np.zeros_like(values["x0"])
+    losses[counted] = (kernels.map_float32("log", total) + (maximum - logits[token, target])) * weight
+    dlogits = e * (ONE / total)[:, None]
+    dlogits[token, target] -= ONE
+    dlogits *= weight[:, None]
+    dx[...] = start.get("d/x0", 0.0)
+    dx[counted] = chain(dlogits, head, dx[counted])
+    dhead = chain(dlogits.T, x, start.get("d/wte.weight", 0.0))
+    return {LOSSES: losses[:, None], "d/x0": dx, "d/wte.weight": dhead}
+
+
+def embedding(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    table, tokens = values["wte.weight"], values[TOKENS].reshape(-1)
+    dtable = np.broadcast_to(start.get("d/wte.weight", np.float32(0.0)), table.shape).copy()
+    for token, dy in zip(tokens, values["d/wte.y"], strict=True):
+        dtable[token] = dtable[token] + dy
+    return {"wte.y": table[tokens], "d/wte.weight": dtable}
+
+
+def position(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    table, dy = values["wpe.weight"], values["d/wpe.y"]
+    n_sequences, time = values[TOKENS].shape
+    return {
+        "wpe.y": values["x0"] + np.tile(table[:time], (n_sequences, 1)),
+        "d/x0": start["d/x0"] + dy if start else dy,
+        "d/wpe.weight": column_chain(dy.reshape(n_sequences, time, -1), start.get("d/wpe.weight", 0.0)),
+    }
+
+
+CHAINS: dict[str, Callable[[Op, Arrays, Arrays], dict[str, Float32]]] = {
+    "linear": linear, "layernorm": layernorm, "attention": attention, "cross_entropy": cross_entropy,
+    "embedding": embedding, "position": position,
+}
