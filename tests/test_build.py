@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -41,6 +42,12 @@ def test_the_installed_wheel_is_tested_not_the_sources() -> None:
     for module in (cllm, cpu, kernels.executor):
         assert Path(str(module.__file__)).is_relative_to(sys.prefix), module.__file__
     assert not any(Path(entry).resolve() == ROOT / "src" for entry in sys.path)
+
+
+def test_the_package_came_from_a_source_distribution_or_a_wheel_as_asked() -> None:
+    """pip notes what it was given, though it makes a wheel of a source distribution before it installs."""
+    origin = json.loads(metadata.distribution("cllm").read_text("direct_url.json") or "{}")
+    assert str(origin.get("url")).endswith(".tar.gz" if expected("SDIST") == "1" else ".whl"), origin
 
 
 def test_the_instruction_set_is_the_one_asked_for_or_the_best() -> None:

@@ -123,14 +123,34 @@ def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
     assert {page.relative_to(ROOT).as_posix() for page in pages - found} == set()
 
 
+def tox() -> configparser.ConfigParser:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini", encoding="utf-8")
+    return settings
+
+
+def environments() -> set[str]:
+    """Those of tox with a section of their own, which those that only build a package have too."""
+    names = {name.removeprefix("testenv:") for name in tox().sections() if name.startswith("testenv:")}
+    return {name for name in names if not name.startswith(".")}
+
+
 def test_every_environment_of_tox_is_in_the_default_list_or_in_full() -> None:
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read(ROOT / "tox.ini", encoding="utf-8")
-    default = {name.strip() for name in tox["tox"]["env_list"].split(",")}
-    full = {name.strip() for name in tox["tox"]["labels"].split("=")[1].split(",")}
+    default = {name.strip() for name in tox()["tox"]["env_list"].split(",")}
+    full = {name.strip() for name in tox()["tox"]["labels"].split("=")[1].split(",")}
     assert not default & full
-    sections = {name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")}
-    assert {name for name in sections if not name.startswith(".")} <= default | full
+    assert environments() <= default | full
+
+
+@pytest.mark.parametrize("name", sorted(environments()))
+def test_every_environment_asserts_its_own_build(name: str) -> None:
+    """It runs test_build.py by name or among all tests, and says in CLLM_EXPECT_* what it expects."""
+    whole_suite, own = tox()["testenv"], tox()[f"testenv:{name}"]
+    if own.get("package") == "skip":
+        return
+    commands = own.get("commands", whole_suite["commands"])
+    assert commands == whole_suite["commands"] or "tests/test_build.py" in commands
+    assert "{[testenv]set_env}" in own.get("set_env", "{[testenv]set_env}")
 
 
 def test_every_marker_has_an_environment() -> None:
@@ -139,5 +159,5 @@ def test_every_marker_has_an_environment() -> None:
     markers = set(re.findall(r'^    "(\w+): ', settings, re.MULTILINE))
     left_out = set(re.findall(r"not (\w+)", re.findall(r"^addopts = .*$", settings, re.MULTILINE)[0]))
     assert left_out == markers
-    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    assert all(f"-m {name} " in tox for name in left_out)
+    commands = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    assert all(f"-m {name} " in commands for name in left_out)

@@ -1,7 +1,8 @@
 """Finds what numerics.md forbids and no compiler warns of: `python -m tools.lint [FILE ...]`, 1 if anything is found.
 
-Not a style checker (that is ruff). The rules for Cython, C and build files are in tools/lint_compiled.py, those for
-Python in tools/lint_python.py; what is exempt, and why, stands in EXEMPT below and nowhere else.
+Not a style checker (that is ruff). The rules are in lint_compiled.py for Cython and C, lint_parallel.py for what their
+loops do, lint_flags.py for compiler flags, lint_python.py for Python; what is exempt, and why, stands in EXEMPT below
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.lint_compiled import lint_build, lint_c, lint_cython
+from tools.lint_compiled import lint_c, lint_cython
 from tools.lint_finding import Finding
+from tools.lint_flags import lint_build
 from tools.lint_python import lint_python
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,12 +138,39 @@ def test_what_breaks_half_way_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_folder_is_told(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(DataError, match=r"Permission denied.*permission to write there"):
-        prepare(TEXTS, ByteTokenizer, tmp_path / "out")
-    tmp_path.chmod(0o700)
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from cllm.data.prepare import prepare
+from cllm.data.tokenizers import ByteTokenizer
+from cllm.errors import DataError
+from tests.data.helpers import Texts
+def write(folder):
+    prepare(Texts(["some text"]), ByteTokenizer, Path(sys.argv[1], folder, "out"))
+write("before")  # and so all is imported, which another user may not read
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+write("open")
+try:
+    write("closed")
+except DataError as error:
+    print(error)
+"""
+
+
+def test_read_only_folder_is_told() -> None:
+    """By a user who is not root, for root may write anywhere; pytest's tmp_path is closed to other users."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name, mode in (("before", 0o755), ("open", 0o777), ("closed", 0o555)):
+            Path(folder, name).mkdir()
+            Path(folder, name).chmod(mode)
+        told = python("-c", READ_ONLY, folder)
+        assert re.search(r"closed.*Permission denied.*permission to write there", told, re.DOTALL), told
+        assert Path(folder, "open", "out", "train.tokens").exists()
+        assert not list(Path(folder, "closed").iterdir())
 
 
 def test_read_only_file_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

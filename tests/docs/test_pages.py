@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in README and docs runs, in a folder of the page's own, in the page's order.
+"""Every command and every piece of Python on the pages runs, in a folder of the page's own, in the page's order.
 
 What is too long for a test is made short by notes in comments before the block: see markdown.py. The folder has
 book.txt, train-v2.0.json (both small and generated), configs/ and docs/examples/.
@@ -6,21 +6,28 @@ book.txt, train-v2.0.json (both small and generated), configs/ and docs/examples
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from operator import attrgetter
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cllm.config import Config, from_mapping
 from tests.docs.inputs import a_book, a_squad_file
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.docs.output import difference
 
 RUN = ("console", "python")
-SHOWN_ONLY = ("", "toml", "json", "text", "c", "cython")
+DATA = ("toml", "json")
+SHOWN_ONLY = ("", "text", "c", "cython")
+BY_PLACE = attrgetter("place")
 
 names = [str(page.relative_to(ROOT)) for page in PAGES]
 
@@ -28,7 +35,8 @@ names = [str(page.relative_to(ROOT)) for page in PAGES]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if shutil.which("cllm") is None:
-        pytest.skip("the command cllm is not on the PATH: install the package, as tox does")
+        give_up = pytest.fail if os.environ.get("CLLM_EXPECT_ON_PATH") == "1" else pytest.skip
+        give_up("the command cllm is not on the PATH: install the package, as tox does")
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     examples = ROOT / "docs" / "examples"
     if examples.is_dir():
@@ -60,15 +68,31 @@ def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
 def test_a_page_says_what_its_blocks_are() -> None:
     for page in PAGES:
         for block in blocks(page):
-            assert block.language in RUN + SHOWN_ONLY, f"{block.place}: what is {block.language!r}?"
+            assert block.language in RUN + DATA + SHOWN_ONLY, f"{block.place}: what is {block.language!r}?"
             assert block.language == "console" or not re.search(r"^\$ ", block.text, re.MULTILINE), block.place
             assert block.language != "console" or block.commands(), f"{block.place}: no command after '$ '"
 
 
 def test_only_what_no_test_can_do_is_skipped() -> None:
     skipped = {c for page in PAGES for b in blocks(page) if b.note("skip") for c, _ in b.commands()}
-    allowed = re.compile(r"(git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$))")
+    allowed = re.compile(
+        r"git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$)"
+        r"|cllm plugins show robust$|cd plugins/cllm-robust "  # installed in tox's environment plugins alone
+    )
     assert all(allowed.match(command) for command in skipped), skipped
+
+
+@pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page) if b.language in DATA], ids=BY_PLACE)
+def test_what_is_shown_as_data_is_what_it_says(block: Block) -> None:
+    """TOML is TOML, and a valid config if all its tables are a config's; JSON is a document on each line."""
+    if block.language == "json":
+        assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
+        return
+    tables = tomllib.loads(block.text)
+    if set(tables) <= {field.name for field in msgspec.structs.fields(Config)}:
+        from_mapping({"data": {"path": "book.txt"}, "train": {"steps": 1}, **tables})
+    else:
+        assert set(tables) <= {"project", "build-system"}, f"{block.place}: neither a config nor a pyproject.toml"
 
 
 def _run_commands(block: Block, folder: Path, digests: dict[str, str]) -> None:
