@@ -22,7 +22,8 @@ from cllm.models.gpt2 import build
 from cllm.program import Parameter
 from cllm.sampling import Sampling, choose
 from tests.models import FoldInPython, Tree, a_batch, a_model, digest, shape
-from tests.test_trainer import GOLDEN, config, digest_of, train
+from tests.runs import config, digest_of, train
+from tests.test_golden import OVERRIDES, RUNS
 
 # Of C's fenv_t in glibc: the word of its control register, and the bits for flushing and for rounding upward.
 PLACES = {"x86_64": (7, 0x8040, 0x4000), "aarch64": (0, 1 << 24, 1 << 22)}
@@ -173,11 +174,10 @@ def test_an_evaluation_is_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_run_is_the_same(name: str, tmp_path: Path) -> None:
-    override = "train.seed=1"
-    settings = config(tmp_path, override, "train.threads=2")
+    settings = config(tmp_path, OVERRIDES["plain"], "train.threads=2")
     with setting(name):
         train(settings, tmp_path / "run")
-    assert digest_of(tmp_path / "run") == GOLDEN[override]
+    assert digest_of(tmp_path / "run") == RUNS["plain"]
 
 
 @pytest.mark.parametrize("name", SETTINGS)

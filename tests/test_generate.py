@@ -14,7 +14,7 @@ from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from cllm.sampling import Sampling, choose
 from tests.models import a_model, shape
-from tests.test_trainer import config, train
+from tests.runs import config, train
 
 
 def decoding(name: str = "plain", **changes: object) -> tuple[Decoder, np.ndarray, object]:

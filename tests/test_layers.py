@@ -28,7 +28,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.plan": (),
     "cllm.reduction": (),
     "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan"),
-    "cllm.engine": ("cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.reduction"),
+    "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
+    "cllm.engine": (
+        "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.recording", "cllm.reduction",
+    ),
     "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering"),
     "cllm.initialise": ("cllm.kernels",),
     "cllm.sampling": ("cllm.kernels", "cllm.floats"),

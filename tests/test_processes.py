@@ -19,7 +19,7 @@ from cllm.engine import Engine, Interrupted
 from cllm.errors import DataError
 from cllm.interrupts import first_interrupt_calls
 from tests.models import Tree, a_batch, a_model, digest
-from tests.test_trainer import config
+from tests.runs import config
 
 
 def a_digest() -> str:

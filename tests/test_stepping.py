@@ -35,7 +35,7 @@ def test_every_op_agrees_with_its_definition(name: str) -> None:
 def test_the_first_wrong_op_is_named() -> None:
     program, parameters = a_model("plain")
     index = next(i for i, op in enumerate(program.ops) if op.name == "transformer.h.1.mlp.act")
-    wrong = replace(OPS["gelu_tanh"], forward=lambda call, x: (x * 0.5,))
+    wrong = replace(OPS["gelu_tanh"], forward=lambda call, x: (x * 0.5, x))
     stepper = Stepper(program, 5)
     program.ops[index] = replace(program.ops[index], kind=wrong)
     with pytest.raises(KernelError, match=r"transformer\.h\.1\.mlp\.act, forward, shard 0"):

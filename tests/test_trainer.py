@@ -20,7 +20,8 @@ from cllm.errors import ConfigError, DataError, InstabilityAbort, RunFolderError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
-from tests.runs import config, digest_of, finish, leave_half_way, train
+from tests.runs import TEXT, config, digest_of, finish, leave_half_way, train
+from tests.test_golden import OVERRIDES, RUNS
 
 
 def test_a_resumed_run_has_the_ledger_of_an_undisturbed_one(tmp_path: Path) -> None:
@@ -144,8 +145,8 @@ def test_another_text_is_refused_on_resume_and_in_eval(tokenizer: str, text: str
 def test_a_run_holds_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    train(config(tmp_path, "data.path=text.txt", "train.seed=1"), Path("run"))
-    assert digest_of(tmp_path / "run") == GOLDEN["train.seed=1"]  # no path enters it
+    train(config(tmp_path, "data.path=text.txt", OVERRIDES["plain"]), Path("run"))
+    assert digest_of(tmp_path / "run") == RUNS["plain"]  # no path enters it
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert evaluate_run(Path("../run"), build_manager()).n_tokens > 0
     resumed = cllm.load_config("../run/config.toml", ["train.steps=13"])

@@ -13,10 +13,11 @@ from cllm import kernels
 from cllm.config import Config, Part
 from cllm.data.batches import Batches
 from cllm.data.source import Kinds, OpenData, open_data
-from cllm.engine import Engine
+from cllm.engine import Engine, Gradient
 from cllm.errors import ConfigError
 from cllm.floats import standard_floats
 from cllm.hooks.plugins import Plugins
+from cllm.hooks.reports import GradientView
 from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
@@ -41,6 +42,16 @@ class Assembly:
     norms: kernels.Norms
     state: TrainState
     n_threads: int
+
+    def view(self, gradient: Gradient) -> GradientView:
+        """What checks are told of a gradient; its norms are computed here."""
+        norm = self.norms.compute(gradient.gradient, self.n_threads)
+        return GradientView(
+            step=self.state.step, batch_index=self.state.batch_index, loss=gradient.loss, gradient_norm=norm,
+            finite=_is_finite(gradient.loss) and _is_finite(norm),
+            learning_rate=self.optimizer.learning_rate * self.schedule(self.state.step),
+            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.norms.of,
+        )
 
     def memory_estimate(self) -> dict[str, int]:
         """Bytes by purpose, optimizer included."""
@@ -113,3 +124,7 @@ def kinds_of(plugins: Plugins) -> Kinds:
         return plugins.make("dataset", Part(name, dict(options)))
 
     return Kinds(dataset, lambda name: plugins.factory("tokenizer", name))  # type: ignore[arg-type,return-value]
+
+
+def _is_finite(x: float) -> bool:
+    return x - x == 0.0

@@ -8,6 +8,7 @@ many there are, changes no bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
 from cllm.machine import memory_limit
 from cllm.program import Program
+from cllm.recording import Recording, recording
 from cllm.reduction import fold_run, meetings, runs_of_shards, shard_boundaries
 
 if TYPE_CHECKING:
@@ -84,6 +86,11 @@ class Engine:
             _at(self._workers.records), n_threads, program.n_trainable, _at(self._packed),
         )
 
+    @property
+    def shard_rows(self) -> tuple[int, ...]:
+        """Tokens of each shard."""
+        return tuple(int(n) * self.program.block_size for n in np.diff(self.boundaries))
+
     def memory_estimate(self) -> dict[str, int]:
         """Bytes by purpose, for the built-in reducer: what a dry run prints and what is refused beforehand."""
         runs = runs_of_shards(self.n_shards, self.n_threads)
@@ -130,6 +137,12 @@ class Engine:
                 loss += float(self._shard_loss[shard])
                 weight += float(self._shard_weight[shard])
         return loss, weight
+
+    def recording(self, n_steps: int) -> AbstractContextManager[Recording]:
+        """While inside, every thread writes down what it does; room for n_steps training steps."""
+        # A shard passes every op twice and is folded at most once; packing and meeting come on top.
+        most = max(last - first for first, last in self._workers.runs)
+        return recording(self._workers.records, n_steps * (most * (2 * len(self.program.ops) + 1) + 2))
 
     def stop(self) -> None:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""

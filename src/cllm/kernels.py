@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 __all__ = [
-    "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "address", "cos64", "count_nonfinite", "enter_floats",
-    "erf64", "executor", "exp64", "leave_floats", "log64", "map_float32", "normal", "op_kernels", "ordered_sum",
-    "pow64", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64",
+    "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "add_arrays", "address", "cos64",
+    "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "leave_floats", "log64", "map_float32",
+    "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments", "sgd", "sin64",
+    "sum_reducer", "tanh64",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     import cllm._kernels.finite_portable as _finite
     import cllm._kernels.initial_portable as _initial
     import cllm._kernels.optimizer_portable as _optimizer
+    import cllm._kernels.peak_portable as _peak
     import cllm._kernels.reduce_portable as _reduce
     import cllm._kernels.scalars_portable as _scalars
 else:
@@ -76,6 +78,7 @@ else:
     _finite = _load("finite")
     _initial = _load("initial")
     _optimizer = _load("optimizer")
+    _peak = _load("peak")
     _reduce = _load("reduce")
     _scalars = _load("scalars")
 
@@ -254,3 +257,20 @@ def map_float32(name: str, x: Float32, y: Float32 | None = None) -> Float32:
         _same_size(name, x, y)
         _scalars.map_float32(name, address(out), address(x), x.size, address(y))
     return out
+
+
+# --- what the machine can do ------------------------------------------------------------------------------------
+
+# Multiplications and additions that one thread makes in a round of multiply_add.
+FLOPS_PER_ROUND = _peak.FLOPS_PER_ROUND
+
+
+def multiply_add(n_rounds: int, n_threads: int = 1) -> None:
+    """Fused multiply-adds from registers to registers on every thread: as fast as this processor can."""
+    _peak.multiply_add(n_rounds, n_threads)
+
+
+def add_arrays(out: Float32, b: Float32, c: Float32, n_threads: int = 1) -> None:
+    """out (n,) = b (n,) + c (n,): as fast as memory can."""
+    _same_size("add_arrays", out, b, c)
+    _peak.add_arrays(_writable(out, "add_arrays"), address(b), address(c), out.size, n_threads)

@@ -33,11 +33,13 @@ _PACKING = np.dtype([(f, np.int64) for f in ("source", "target", "depth", "colum
 WORKER = np.dtype(
     [
         ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("first_shard", np.int64),
-        ("last_shard", np.int64), ("busy", np.float64), ("status", np.int64), ("op", np.int64), ("unused", np.int64, 8),
+        ("last_shard", np.int64), ("busy", np.float64), ("status", np.int64), ("op", np.int64),
+        ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("unused", np.int64, 5),
     ]
 )
-assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize) == (
-    kernels.executor.OP_SIZE, kernels.executor.PACKING_SIZE, kernels.executor.WORKER_SIZE
+EVENT = np.dtype([("what", np.int64), ("shard", np.int64), ("begin", np.float64), ("end", np.float64)])
+assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize, EVENT.itemsize) == (
+    kernels.executor.OP_SIZE, kernels.executor.PACKING_SIZE, kernels.executor.WORKER_SIZE, kernels.executor.EVENT_SIZE
 )
 
 

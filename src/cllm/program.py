@@ -68,7 +68,7 @@ class Op:
     kind: OpKind
     name: str
     outputs: tuple[str, ...]
-    saved: tuple[str, ...]  # kept for the backward
+    saved: tuple[str | None, ...]  # kept for the backward
     inputs: tuple[str, ...]
     parameters: tuple[str | None, ...]
     attributes: Mapping[str, Any]
@@ -143,7 +143,7 @@ class Program:
         return self.buffers[name].width
 
     def append(
-        self, kind: str, name: str, *, outputs: tuple[str, ...], saved: tuple[str, ...] = (),
+        self, kind: str, name: str, *, outputs: tuple[str, ...], saved: tuple[str | None, ...] = (),
         inputs: tuple[str, ...], parameters: tuple[str | None, ...] = (), **attributes: Any,
     ) -> str:
         """Append an op; returns the name of its first output."""

@@ -50,14 +50,16 @@ class Reference:
         """Op number `index` forward."""
         op = self.program.ops[index]
         results = op.kind.forward(self._call(index), *self._arguments(op))
-        self.values.update(zip((*op.outputs, *op.saved), results, strict=True))
+        for name, value in zip((*op.outputs, *op.saved), results, strict=True):
+            if name is not None:
+                self.values[name] = value
 
     def backward(self, index: int) -> None:
         """Op number `index` backward, adding to the gradients of its inputs and parameters."""
         op = self.program.ops[index]
         if op.kind.backward is None:
             return
-        outputs = tuple(self.values[name] for name in (*op.outputs, *op.saved))
+        outputs = tuple(self.values[name] for name in (*op.outputs, *op.saved) if name is not None)
         incoming = tuple(self._incoming(name) for name in op.outputs)
         results = op.kind.backward(self._call(index), incoming, outputs, *self._arguments(op))
         for name, gradient in zip((*op.inputs, *op.parameters), results, strict=True):

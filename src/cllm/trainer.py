@@ -17,7 +17,7 @@ from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
-from cllm.engine import Gradient, Interrupted
+from cllm.engine import Interrupted
 from cllm.errors import InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
@@ -25,7 +25,7 @@ from cllm.floats import standard_floats
 from cllm.hooks.calling import judge
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.reports import GradientView, RunInfo, StepReport
+from cllm.hooks.reports import RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import first_interrupt_calls
 from cllm.progress import Pace
@@ -126,7 +126,7 @@ class Trainer:
             with standard_floats():
                 batch = parts.batches(state.batch_index)
                 gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
-                view = self._view(gradient)
+                view = parts.view(gradient)
                 if self.debug:
                     self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
                 decision = judge(parts.checks, view)
@@ -211,15 +211,6 @@ class Trainer:
     ) -> None:
         self.close()
 
-    def _view(self, gradient: Gradient) -> GradientView:
-        norm = self.parts.norms.compute(gradient.gradient, self.parts.n_threads)
-        return GradientView(
-            step=self.state.step, batch_index=self.state.batch_index, loss=gradient.loss, gradient_norm=norm,
-            finite=_is_finite(gradient.loss) and _is_finite(norm),
-            learning_rate=self.parts.optimizer.learning_rate * self.parts.schedule(self.state.step),
-            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.parts.norms.of,
-        )
-
     def _refuse_to_go_on(self, report: StepReport) -> None:
         """InstabilityAbort where a check demands it, or where nothing but skips has come for too long."""
         if report.decision == "abort":
@@ -254,7 +245,3 @@ class Trainer:
         return RunInfo(
             self.config.name, self.folder.path, self.state.step, self.n_steps, to_mapping(self.config)
         )
-
-
-def _is_finite(x: float) -> bool:
-    return x - x == 0.0

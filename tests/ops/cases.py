@@ -14,6 +14,7 @@ CASES = [
     Case("linear_no_bias", (31,), linear(37, bias=False), 3, 7),
     Case("linear_one", (1,), linear(1), 1, 1),
     Case("linear_many_tokens", (17,), linear(33), 3, 97),
+    Case("linear_many_channels", (401,), linear(19), 1, 3),
     Case("layernorm", (48,), lambda p, x: p.layernorm(x, "ln")),
     Case("layernorm_odd_no_bias", (13,), lambda p, x: p.layernorm(x, "ln", bias=False), 1, 3),
     Case("layernorm_one", (1,), lambda p, x: p.layernorm(x, "ln"), 1, 1),

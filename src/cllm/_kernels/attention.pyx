@@ -9,12 +9,12 @@ term enters no chain: the diagonal's triangle has tiles of its own.
 from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product, product
+from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product
 from cllm._kernels.masks cimport drop
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport (
     TILE_COLUMNS, f16, f16_add, f16_exp, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1,
-    f16_store, f16_store_n, f16_sub, f16_sum, tile_product, tile_triangle_lower, tile_triangle_upper,
+    f16_store, f16_store_n, f16_sub, f16_sum, tile_then_lower, tile_upper_then,
 )
 
 cdef extern from "math.h" nogil:
@@ -31,8 +31,8 @@ cdef enum:
     # number
     SCALE = 0
     DROPOUT = 1
-    # Queries that are worked on together: their scores (QUERIES, T) stay in the second-level cache.
-    QUERIES = 56
+    # The most queries that are worked on together: their scores (QUERIES, T) stay in the second-level cache.
+    QUERIES = 64
 
 
 cdef struct Head:
@@ -89,23 +89,41 @@ cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t unit) n
 
 cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
     """out (T, HS) with row stride C, from row `first` on."""
-    cdef int64_t t = head.time, wide = head.wide, begin = shard.first, end, i
+    cdef int64_t t = head.time, wide = head.wide, n = t - shard.first, n_blocks = n_blocks_of(n), block, begin, end, i
     cdef float *scores = shard.scratch
     cdef float *keys = scores + QUERIES * wide
     cdef float *values = keys + head.size * wide
     pack_panels(keys, head.k, head.size, t, 1, head.row, 0, 1)
     pack_panels(values, head.v, t, head.size, head.row, 1, 0, 1)
-    while begin < t:
-        end = min(begin + QUERIES, t)
-        product(
-            end - begin, end, head.size, scores, wide, head.q + begin * head.row, head.row, 1, keys, NULL, 0, 0, 1,
-        )
+    for block in range(n_blocks):
+        begin, end = shard.first + n * block // n_blocks, shard.first + n * (block + 1) // n_blocks
+        scores_product(head, begin, end, scores, head.q, head.row, keys)
         for i in range(begin, end):
             softmax_row(head, scores + (i - begin) * wide, i)
             if op.number[DROPOUT] > 0.0:
                 drop_row(op, shard, head, scores + (i - begin) * wide, i)
         rows_product(head, begin, end, out + begin * op.size[C], op.size[C], scores, values, False)
-        begin = end
+
+
+cdef inline int64_t n_blocks_of(int64_t n_queries) noexcept nogil:
+    return (n_queries + QUERIES - 1) // QUERIES
+
+
+cdef void scores_product(
+    const Head *head, int64_t begin, int64_t end, float *c, const float *a, int64_t a_row, const float *panels,
+) noexcept nogil:
+    """c (end - begin, wide) OUT: rows begin:end of a (T, HS) times panels (HS, T), as far as a row's panel of keys.
+
+    A panel of keys is of use to queries from its first key on, so tiles of earlier ones are left out.
+    """
+    cdef int64_t rows = end - begin, n_tiles = n_tiles_of(rows), p, first
+    for p in range(n_panels_of(end)):
+        first = p * TILE_COLUMNS - begin
+        panel_product(
+            rows, min(end - p * TILE_COLUMNS, TILE_COLUMNS), head.size, c + p * TILE_COLUMNS, head.wide,
+            a + begin * a_row, a_row, 1, panels + p * head.size * TILE_COLUMNS, NULL, 0,
+            first * n_tiles // rows if first > 0 else 0, n_tiles,
+        )
 
 
 cdef inline void drop_row(const Op *op, const Shard *shard, const Head *head, float *row, int64_t i) noexcept nogil:
@@ -151,13 +169,9 @@ cdef void rows_product(
             r = rows * t // n_tiles
             n = rows * (t + 1) // n_tiles - r
             tile = c + r * c_row + p * TILE_COLUMNS
-            tile_product(
+            tile_then_lower(
                 n, columns, begin + r, tile, c_row, a + r * head.wide, head.wide, 1, panel,
                 tile if add else NULL, c_row,
-            )
-            tile_triangle_lower(
-                n, columns, n, tile, c_row, a + r * head.wide + begin + r, head.wide, 1,
-                panel + (begin + r) * TILE_COLUMNS,
             )
 
 
@@ -181,7 +195,7 @@ cdef void head_backward(
     const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout, float *dq, bint add,
 ) noexcept nogil:
     """dq, dk, dv (T, HS) with row stride 3C OUT or ADD; dk and dv lie C and 2C behind dq."""
-    cdef int64_t t = head.time, wide = head.wide, c = op.size[C], begin = 0, end
+    cdef int64_t t = head.time, wide = head.wide, c = op.size[C], n_blocks = n_blocks_of(t), block, begin, end
     cdef float *scores = shard.scratch
     cdef float *dscores = scores + QUERIES * wide
     cdef float *keys = dscores + QUERIES * wide                    # (HS, T) and below, in panels
@@ -194,17 +208,14 @@ cdef void head_backward(
     pack_panels(key_rows, head.k, t, head.size, head.row, 1, 0, 1)
     pack_panels(query_rows, head.q, t, head.size, head.row, 1, 0, 1)
     pack_panels(dout_rows, dout, t, head.size, c, 1, 0, 1)
-    while begin < t:
-        end = min(begin + QUERIES, t)
-        product(
-            end - begin, end, head.size, scores, wide, head.q + begin * head.row, head.row, 1, keys, NULL, 0, 0, 1,
-        )
-        product(end - begin, end, head.size, dscores, wide, dout + begin * c, c, 1, values, NULL, 0, 0, 1)
+    for block in range(n_blocks):
+        begin, end = t * block // n_blocks, t * (block + 1) // n_blocks
+        scores_product(head, begin, end, scores, head.q, head.row, keys)
+        scores_product(head, begin, end, dscores, dout, c, values)
         score_gradients(op, shard, head, begin, end, scores, dscores, out, dout)
         rows_product(head, begin, end, dq + begin * head.row, head.row, dscores, key_rows, add)
         columns_product(head, begin, end, dq + c, dscores, query_rows, add)
         columns_product(head, begin, end, dq + 2 * c, scores, dout_rows, add)
-        begin = end
 
 
 cdef void score_gradients(
@@ -273,13 +284,9 @@ cdef void columns_product(
             r = rows * t // n_tiles
             n = rows * (t + 1) // n_tiles - r
             tile = column + (begin + r) * head.row
-            tile_triangle_upper(
-                n, columns, n, tile, head.row, a + r * head.wide + begin + r, 1, head.wide, panel + r * TILE_COLUMNS,
-                tile if add else NULL, head.row,
-            )
-            tile_product(
-                n, columns, rows - r - n, tile, head.row, a + (r + n) * head.wide + begin + r, 1, head.wide,
-                panel + (r + n) * TILE_COLUMNS, tile, head.row,
+            tile_upper_then(
+                n, columns, rows - r - n, tile, head.row, a + r * head.wide + begin + r, 1, head.wide,
+                panel + r * TILE_COLUMNS, tile if add else NULL, head.row,
             )
 
 

@@ -35,17 +35,30 @@ TILE_ROWS = C_TILE_ROWS
 OP_SIZE = sizeof(Op)
 WORKER_SIZE = sizeof(Worker)
 PACKING_SIZE = sizeof(Packing)
+EVENT_SIZE = sizeof(Event)
+# What an event was, where it was no op of the Program.
+PACK, FOLD, MEET = C_PACK, C_FOLD, C_MEET
 
 # Seconds between two looks at the signals: far below the 250 ms that Ctrl-C may take, and no measurable cost.
 cdef double POLL_EVERY = 0.02
 
 cdef enum:
     MAX_DEPTH = 128      # of a worker's stack of subtrees: twice log2 of the shards that 64 bits can count
+    C_PACK = -1
+    C_FOLD = -2
+    C_MEET = -3
 
 
 cdef struct Packing:
     # One matrix (depth, columns) of the parameters, as panels.
     int64_t source, target, depth, columns, depth_step, column_step
+
+
+cdef struct Event:
+    # A piece of one thread's work, for a profile. `what`: PACK, FOLD, MEET or an op's place in the shard's way, forward
+    # 0 .. n-1 and backward n .. 2n-1.
+    int64_t what, shard
+    double begin, end            # seconds of the monotonic clock
 
 
 cdef struct Worker:
@@ -56,7 +69,9 @@ cdef struct Worker:
     int64_t first_shard, last_shard
     double busy                  # CPU seconds of its work
     int64_t status, op
-    int64_t[8] unused            # no two workers write to one cache line
+    Event *events                # NULL: nobody wants to know
+    int64_t n_events, max_events
+    int64_t[5] unused            # no two workers write to one cache line
 
 
 cdef struct Step:
@@ -122,6 +137,18 @@ cdef void look_at_signals(Step *step) noexcept nogil:
             store_flag(&step.leave, 1)
 
 
+cdef inline double begin_event(const Worker *worker) noexcept nogil:
+    return seconds_of(CLOCK_MONOTONIC) if worker.events != NULL else 0.0
+
+
+cdef inline void end_event(Worker *worker, int64_t what, int64_t shard, double begin) noexcept nogil:
+    cdef Event *event
+    if worker.events != NULL and worker.n_events < worker.max_events:
+        event = &worker.events[worker.n_events]
+        event.what, event.shard, event.begin, event.end = what, shard, begin, seconds_of(CLOCK_MONOTONIC)
+        worker.n_events += 1
+
+
 cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
     cdef Kernel kernel = kernel_of(op, backward)
     return DONE if kernel == NULL else kernel(op, shard, 0, 1)
@@ -130,13 +157,17 @@ cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
 cdef int run_shard(Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
     """Every op forward, and in training every op backward; then the shard's sums of losses and token weights."""
     cdef Shard shard = shard_of(step, worker, s, gradient)
+    cdef Worker *own = &step.workers[worker]
     cdef int64_t i
     cdef int status
+    cdef double begin
     for i in range(step.n_ops * (2 if step.backward else 1)):
         if interrupted(&shard):
             return STOPPED
-        step.workers[worker].op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
-        status = run_op(&step.ops[step.workers[worker].op], &shard, i >= step.n_ops)
+        begin = begin_event(own)
+        own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
+        status = run_op(&step.ops[own.op], &shard, i >= step.n_ops)
+        end_event(own, i, s, begin)
         if status != DONE:
             return status
     sum_up(step, s, &shard)
@@ -205,6 +236,7 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
     cdef int64_t[MAX_DEPTH] start, size
     cdef int64_t s, depth = 0
     cdef int status
+    cdef double begin
     for s in range(worker.first_shard, worker.last_shard):
         status = run_shard(step, w, s, worker.buffers[depth])
         if status != DONE:
@@ -213,9 +245,11 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
         depth += 1
         while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
             depth -= 1
+            begin = begin_event(worker)
             step.reducer.merge(
                 step.reducer.state, worker.buffers[depth - 1], worker.buffers[depth], step.n_parameters,
             )
+            end_event(worker, C_FOLD, s, begin)
             size[depth - 1] *= 2
     return DONE
 
@@ -226,6 +260,7 @@ cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, i
 
 cdef void pack_part(const Step *step, const Packing *packings, int n_packings, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
+    cdef double started = begin_event(&step.workers[part])
     cdef const Packing *p
     cdef int i
     for i in range(n_packings):
@@ -234,6 +269,7 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
             step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
             part, n_parts,
         )
+    end_event(&step.workers[part], C_PACK, 0, started)
     fpenv_leave(saved)
 
 
@@ -242,6 +278,7 @@ cdef void merge_part(
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
     cdef unsigned long long saved = fpenv_enter()
+    cdef double started = begin_event(&step.workers[part])
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     for i in range(n_pairs):
@@ -250,6 +287,7 @@ cdef void merge_part(
         )
     for i in range(begin, end, 16):
         f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(<float>factor)), end - i)
+    end_event(&step.workers[part], C_MEET, 0, started)
     fpenv_leave(saved)
 
 

@@ -3,6 +3,10 @@ TILE_ROWS: int
 OP_SIZE: int
 WORKER_SIZE: int
 PACKING_SIZE: int
+EVENT_SIZE: int
+PACK: int
+FOLD: int
+MEET: int
 
 def address_of(capsule: object) -> int: ...
 

@@ -7,7 +7,7 @@ A panel holds TILE_COLUMNS columns of B for every k, zero padded, so that a tile
 from libc.stdint cimport int64_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.simd cimport TILE_COLUMNS, TILE_ROWS, tile_product
+from cllm._kernels.simd cimport TILE_COLUMNS, TILE_ROWS, tile_pack, tile_product
 
 
 cdef inline int64_t n_panels_of(int64_t columns) noexcept nogil:
@@ -18,25 +18,6 @@ cdef inline int64_t n_tiles_of(int64_t rows) noexcept nogil:
     return (rows + TILE_ROWS - 1) // TILE_ROWS
 
 
-cdef inline void pack_panel(
-    float *panel, const float *b, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step,
-) noexcept nogil:
-    """One panel (depth, TILE_COLUMNS) OUT from B (depth, columns) IN with any strides; columns <= TILE_COLUMNS."""
-    cdef int64_t k, j
-    if columns < TILE_COLUMNS:
-        for k in range(depth):
-            for j in range(columns, TILE_COLUMNS):
-                panel[k * TILE_COLUMNS + j] = 0.0
-    if column_step == 1:
-        for k in range(depth):
-            for j in range(columns):
-                panel[k * TILE_COLUMNS + j] = b[k * depth_step + j]
-    else:
-        for j in range(columns):
-            for k in range(depth):
-                panel[k * TILE_COLUMNS + j] = b[k * depth_step + j * column_step]
-
-
 cdef inline void pack_panels(
     float *panels, const float *b, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step,
     int64_t part, int64_t n_parts,
@@ -44,7 +25,7 @@ cdef inline void pack_panels(
     """All panels of B (depth, columns): panels (n_panels, depth, TILE_COLUMNS) OUT."""
     cdef int64_t n_panels = n_panels_of(columns), p
     for p in range(part_begin(n_panels, 1, part, n_parts), part_begin(n_panels, 1, part + 1, n_parts)):
-        pack_panel(
+        tile_pack(
             panels + p * depth * TILE_COLUMNS, b + p * TILE_COLUMNS * column_step,
             depth, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth_step, column_step,
         )
@@ -63,6 +44,20 @@ cdef inline void panel_product(
         tile_product(
             n, columns, depth, c + r * c_row, c_row, a + r * a_row, a_row, a_step, panel,
             start + r * start_row if start != NULL else NULL, start_row,
+        )
+
+
+cdef inline void block_product(
+    int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *block, const float *panel,
+    const float *start,
+) noexcept nogil:
+    """C (rows, columns), row stride c_row, = start + A (rows, depth) packed by tile_pack_rows times one panel."""
+    cdef int64_t n_tiles = n_tiles_of(rows), t, r
+    for t in range(n_tiles):
+        r = rows * t // n_tiles
+        tile_product(
+            rows * (t + 1) // n_tiles - r, columns, depth, c + r * c_row, c_row,
+            block + t * depth * TILE_ROWS, 1, TILE_ROWS, panel, start + r * c_row if start != NULL else NULL, c_row,
         )
 
 

@@ -4,12 +4,14 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.sums cimport column_sums
-from cllm._kernels.gemm cimport n_tiles_of, pack_panel, panel_product, product
+from cllm._kernels.gemm cimport block_product, n_panels_of, product
 from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, packed_of, part_begin, transposed_of, value_of
-from cllm._kernels.simd cimport TILE_COLUMNS
+from cllm._kernels.simd cimport TILE_COLUMNS, tile_pack, tile_pack_rows
 
-# Tokens of one packed block of dy: 256 x 32 float32 are 32 KB, which stay in the first-level cache with their sums.
+# dweight's rows and tokens are worked on in blocks. A block of x, 192 x 256 float32, is 192 KB and stays in the
+# second-level cache while all panels of dy go by; a panel, 256 x 32, is 32 KB and stays in the first-level cache.
 cdef enum:
+    ROW_BLOCK = 192
     DEPTH_BLOCK = 256
     Y = 0
     X = 1
@@ -53,35 +55,45 @@ cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t
 
 
 cdef void weight_gradient(
-    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, const float *dy, bint add, float *panel,
+    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, const float *dy, bint add, float *scratch,
     int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """dweight (k, n) OUT or ADD = x (rows, k) transposed times dy (rows, n): chains over ascending tokens.
 
-    panel (DEPTH_BLOCK, TILE_COLUMNS) is scratch: a block of tokens of dy.
+    Read where it lies, x would be touched in steps of a whole row, which miss the caches; so it is packed.
     """
-    cdef int64_t n_tiles = n_tiles_of(k), n_panels = (n + TILE_COLUMNS - 1) // TILE_COLUMNS
-    cdef int64_t unit = part_begin(n_panels * n_tiles, 1, part, n_parts)
-    cdef int64_t end = part_begin(n_panels * n_tiles, 1, part + 1, n_parts)
-    cdef int64_t p, t, last, column, columns, token, tokens
-    cdef float *c
+    cdef int64_t n_blocks = (k + ROW_BLOCK - 1) // ROW_BLOCK, n_panels = n_panels_of(n), block, first, last, row
+    cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts)
+    cdef int64_t end = part_begin(n_blocks * n_panels, 1, part + 1, n_parts)
     while unit < end:
-        p = unit // n_tiles
-        t = unit - p * n_tiles
-        last = min(n_tiles, t + end - unit)
-        column = p * TILE_COLUMNS
-        columns = min(n - column, TILE_COLUMNS)
-        c = dweight + column
-        token = 0
-        while token < rows:
-            tokens = min(rows - token, DEPTH_BLOCK)
-            pack_panel(panel, dy + token * n + column, tokens, columns, n, 1)
-            panel_product(
-                k, columns, tokens, c, n, x + token * k, 1, k, panel,
-                c if add or token > 0 else NULL, n, t, last,
-            )
-            token += tokens
-        unit += last - t
+        block = unit // n_panels
+        first = unit - block * n_panels
+        last = min(n_panels, first + end - unit)
+        row = k * block // n_blocks
+        block_gradient(
+            rows, k * (block + 1) // n_blocks - row, n, dweight + row * n, x + row, k, dy, add, scratch, first, last,
+        )
+        unit += last - first
+
+
+cdef void block_gradient(
+    int64_t rows, int64_t height, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, bint add,
+    float *scratch, int64_t first_panel, int64_t last_panel,
+) noexcept nogil:
+    """Panels first:last of `height` rows of dweight. scratch: a packed panel of dy, then a packed block of x."""
+    cdef float *panel = scratch
+    cdef float *block = scratch + DEPTH_BLOCK * TILE_COLUMNS
+    cdef int64_t token = 0, tokens, p, columns
+    cdef float *c
+    while token < rows:
+        tokens = min(rows - token, DEPTH_BLOCK)
+        tile_pack_rows(block, x + token * x_row, height, tokens, x_row)
+        for p in range(first_panel, last_panel):
+            columns = min(n - p * TILE_COLUMNS, TILE_COLUMNS)
+            tile_pack(panel, dy + token * n + p * TILE_COLUMNS, tokens, columns, n, 1)
+            c = dweight + p * TILE_COLUMNS
+            block_product(height, columns, tokens, c, n, block, panel, c if add or token > 0 else NULL)
+        token += tokens
 
 
 KERNELS = {

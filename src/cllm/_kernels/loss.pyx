@@ -9,13 +9,13 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panel, panel_product, product
+from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, panel_product, product
 from cllm._kernels.op cimport (
     BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin, transposed_of, value_of,
 )
 from cllm._kernels.simd cimport (
     TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_log, f16_max, f16_mul, f16_set1, f16_store,
-    f16_sub, f16_sum,
+    f16_sub, f16_sum, tile_pack,
 )
 from cllm._kernels.sums cimport pass_on
 
@@ -188,7 +188,7 @@ cdef void head_gradient(Chunk *chunk, const Op *op, const Shard *shard, bint add
     for p in range(n_panels_of(c)):
         columns = min(c - p * TILE_COLUMNS, TILE_COLUMNS)
         dhead = gradient_of(op, shard, HEAD) + p * TILE_COLUMNS
-        pack_panel(chunk.panel, chunk.x + p * TILE_COLUMNS, chunk.n, columns, c, 1)
+        tile_pack(chunk.panel, chunk.x + p * TILE_COLUMNS, chunk.n, columns, c, 1)
         panel_product(
             v, columns, chunk.n, dhead, c, chunk.logits, 1, chunk.wide, chunk.panel,
             dhead if add else NULL, c, 0, n_tiles_of(v),

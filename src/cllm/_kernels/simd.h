@@ -147,6 +147,50 @@ INLINE vf vf_max(vf a, vf b)
     return vf_select(a == a, larger, a);
 }
 
+/* Row i becomes column i of a square of LANES registers: at each distance, the lanes that stand on the wrong side of
+ * it change places with those of the register at that distance. */
+#if LANES == 16
+INLINE void vf_swap(vf *a, vf *b, int distance)
+{
+    const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, far = (lane & distance) != 0;
+    const vi from_a = (far & (16 + (lane ^ distance))) | (~far & lane);
+    const vi from_b = (far & (16 + lane)) | (~far & (lane ^ distance));
+    __m512 was = (__m512)*a;
+    *a = (vf)_mm512_permutex2var_ps(was, (__m512i)from_a, (__m512)*b);
+    *b = (vf)_mm512_permutex2var_ps(was, (__m512i)from_b, (__m512)*b);
+}
+#elif LANES == 8
+INLINE void vf_swap(vf *a, vf *b, int distance)
+{
+    __m256 x = (__m256)*a, y = (__m256)*b;
+    if (distance == 4) {
+        *a = (vf)_mm256_permute2f128_ps(x, y, 0x20);
+        *b = (vf)_mm256_permute2f128_ps(x, y, 0x31);
+    } else if (distance == 2) {
+        *a = (vf)_mm256_unpacklo_pd((__m256d)x, (__m256d)y);
+        *b = (vf)_mm256_unpackhi_pd((__m256d)x, (__m256d)y);
+    } else {
+        *a = (vf)_mm256_blend_ps(x, _mm256_moveldup_ps(y), 0xaa);
+        *b = (vf)_mm256_blend_ps(_mm256_movehdup_ps(x), y, 0xaa);
+    }
+}
+#else
+INLINE void vf_swap(vf *a, vf *b, int distance)
+{
+    for (int i = 0; i < LANES; i++)
+        if (i & distance) { float was = (*a)[i]; (*a)[i] = (*b)[i - distance]; (*b)[i - distance] = was; }
+}
+#endif
+
+INLINE void vf_transpose(vf row[LANES])
+{
+#pragma GCC unroll 4
+    for (int distance = 1; distance < LANES; distance *= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++)
+            if (!(i & distance)) vf_swap(&row[i], &row[i + distance], distance);
+}
+
 /* ---- sixteen lanes on every target: the unit of every float32 sum (numerics rule 3) ---- */
 
 #define REGISTERS (16 / LANES)
@@ -200,14 +244,18 @@ INLINE float f16_sum(f16 a)
     return t[0] + t[1];
 }
 
+/* The larger of two numbers; a NaN in either comes through. */
+INLINE float larger(float a, float b) { return a != a || a > b ? a : b; }
+
 INLINE float f16_largest(f16 a)
 {
-    float t[16], m;
+    float t[16];
     f16_store(t, a);
-    m = t[0];
-    for (int i = 1; i < 16; i++) m = t[i] > m || t[i] != t[i] ? t[i] : m;
-    for (int i = 0; i < 16; i++) if (t[i] != t[i]) m = t[i];
-    return m;
+    for (int i = 0; i < 8; i++) t[i] = larger(t[i], t[i + 8]);
+    for (int i = 0; i < 4; i++) t[i] = larger(t[i], t[i + 4]);
+    t[0] = larger(t[0], t[2]);
+    t[1] = larger(t[1], t[3]);
+    return larger(t[0], t[1]);
 }
 
 #endif

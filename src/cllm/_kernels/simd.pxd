@@ -40,8 +40,11 @@ cdef extern from "tile.h" nogil:
     void tile_product(long rows, long columns, long depth,
                       float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
                       const float *start, long start_row)
-    void tile_triangle_lower(long rows, long columns, long depth,
-                             float *c, long c_row, const float *a, long a_row, long a_step, const float *b)
-    void tile_triangle_upper(long rows, long columns, long depth,
-                             float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
-                             const float *start, long start_row)
+    void tile_then_lower(long rows, long columns, long depth,
+                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                         const float *start, long start_row)
+    void tile_upper_then(long rows, long columns, long depth,
+                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                         const float *start, long start_row)
+    void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step)
+    void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step)

@@ -4,7 +4,8 @@
  * registers, so that no tile pays for rows that it does not have. */
 #include "tile.h"
 
-enum shape { FULL, LOWER, UPPER };
+/* FULL; `depth` terms and then a triangle's; a triangle's and then `depth` terms. */
+enum shape { FULL, THEN_LOWER, UPPER_THEN };
 
 INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
                  float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
@@ -18,19 +19,27 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
         for (int j = 0; j < registers; j++)
             sum[i][j] = start ? vf_load_n(start + i * start_row + j * LANES, columns - j * LANES) : vf_set1(0.0f);
 
-    for (long k = 0; k < depth; k++) {
-        vf b0 = vf_load(b), b1 = registers > 1 ? vf_load(b + LANES) : vf_set1(0.0f);
+/* Term k of the rows first .. last - 1. */
+#define TERM(first, last) do {                                                              \
+        vf b0 = vf_load(b), b1 = registers > 1 ? vf_load(b + LANES) : vf_set1(0.0f);         \
+        _Pragma("GCC unroll 16")                                                             \
+        for (int i = first; i < last; i++) {                                                 \
+            vf x = vf_set1(a[i * a_row]);                                                    \
+            sum[i][0] = vf_fma(x, b0, sum[i][0]);                                            \
+            if (registers > 1) sum[i][1] = vf_fma(x, b1, sum[i][1]);                         \
+        }                                                                                    \
+        a += a_step;                                                                         \
+        b += TILE_COLUMNS;                                                                   \
+    } while (0)
+
+    if (shape == UPPER_THEN)
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            if (shape == LOWER && k > i) continue;
-            if (shape == UPPER && k < i) continue;
-            vf x = vf_set1(a[i * a_row]);
-            sum[i][0] = vf_fma(x, b0, sum[i][0]);
-            if (registers > 1) sum[i][1] = vf_fma(x, b1, sum[i][1]);
-        }
-        a += a_step;
-        b += TILE_COLUMNS;
-    }
+        for (int k = 0; k < rows; k++) TERM(0, k + 1);
+    for (long k = 0; k < depth; k++) TERM(0, rows);
+    if (shape == THEN_LOWER)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k++) TERM(k, rows);
+#undef TERM
 
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -51,24 +60,62 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
 #define CASES(shape) CASE(1, shape) CASE(2, shape) CASE(3, shape) CASE(4, shape) CASE(5, shape) CASE(6, shape)
 #endif
 
-void tile_product(long rows, long columns, long depth,
-                  float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
-                  const float *start, long start_row)
+#define TILE(name, shape)                                                                             \
+    void name(long rows, long columns, long depth, float *c, long c_row, const float *a, long a_row,   \
+              long a_step, const float *b, const float *start, long start_row)                         \
+    {                                                                                                  \
+        switch (rows) { CASES(shape) }                                                                 \
+    }
+
+TILE(tile_product, FULL)
+TILE(tile_then_lower, THEN_LOWER)
+TILE(tile_upper_then, UPPER_THEN)
+
+/* Columns come as rows of memory: blocks of LANES x LANES are turned in registers. */
+static void pack_turned(float *panel, const float *b, long depth, long columns, long column_step)
 {
-    switch (rows) { CASES(FULL) }
+    long k = 0, j;
+    for (; k + LANES <= depth; k += LANES) {
+        for (j = 0; j + LANES <= columns; j += LANES) {
+            vf block[LANES];
+            for (int i = 0; i < LANES; i++) block[i] = vf_load(b + (j + i) * column_step + k);
+            vf_transpose(block);
+            for (int i = 0; i < LANES; i++) vf_store(panel + (k + i) * TILE_COLUMNS + j, block[i]);
+        }
+        for (; j < columns; j++)
+            for (int i = 0; i < LANES; i++) panel[(k + i) * TILE_COLUMNS + j] = b[j * column_step + k + i];
+    }
+    for (; k < depth; k++)
+        for (j = 0; j < columns; j++) panel[k * TILE_COLUMNS + j] = b[j * column_step + k];
 }
 
-void tile_triangle_lower(long rows, long columns, long depth,
-                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b)
+void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step)
 {
-    const float *start = c;
-    long start_row = c_row;
-    switch (rows) { CASES(LOWER) }
+    if (columns < TILE_COLUMNS) memset(panel, 0, sizeof *panel * depth * TILE_COLUMNS);
+    if (depth_step == 1 && column_step != 1) {
+        pack_turned(panel, b, depth, columns, column_step);
+    } else if (columns == TILE_COLUMNS && column_step == 1) {
+        for (long k = 0; k < depth; k++, panel += TILE_COLUMNS, b += depth_step) {
+            vf b0 = vf_load(b), b1 = vf_load(b + LANES);
+            vf_store(panel, b0);
+            vf_store(panel + LANES, b1);
+        }
+    } else {
+        for (long k = 0; k < depth; k++)
+            for (long j = 0; j < columns; j++) panel[k * TILE_COLUMNS + j] = b[k * depth_step + j * column_step];
+    }
 }
 
-void tile_triangle_upper(long rows, long columns, long depth,
-                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
-                         const float *start, long start_row)
+/* Whole registers are copied: what belongs to the next tile or the next row is written over, or never read. */
+void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step)
 {
-    switch (rows) { CASES(UPPER) }
+    const long n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (long t = 0; t < n_tiles; t++) {
+        const long first = rows * t / n_tiles, n = rows * (t + 1) / n_tiles - first;
+        const float *from = a + first;
+        for (long k = 0; k < depth - 1; k++, from += depth_step, block += TILE_ROWS)
+            for (int r = 0; r < TILE_ROWS; r += LANES) vf_store(block + r, vf_load(from + r));
+        memcpy(block, from, n * sizeof *block); /* nothing lies behind the last row */
+        block += TILE_ROWS;
+    }
 }

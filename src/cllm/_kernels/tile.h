@@ -10,6 +10,11 @@
 #define TILE_ROWS 14
 #else
 #define TILE_ROWS 6
+/* The tiles of A (rows, depth) OUT, one after the other, each (depth, TILE_ROWS): tile t of n = ceil(rows / TILE_ROWS)
+ * has the rows from rows * t / n on. A IN has unit steps from row to row and depth_step from term to term. What
+ * follows the rows of a smaller tile is undefined; block has room for n * depth * TILE_ROWS + 16. */
+void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step);
+
 #endif
 #define TILE_COLUMNS (2 * LANES)
 
@@ -24,14 +29,24 @@ void tile_product(long rows, long columns, long depth,
                   float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
                   const float *start, long start_row);
 
-/* As tile_product with a start at c, but row i takes only the terms k <= i (k < depth <= rows): the triangle at
+/* As tile_product over `depth` terms, and then `rows` more of which row i takes only the first i + 1: the triangle at
  * the causal diagonal, where a masked term must not enter a chain. */
-void tile_triangle_lower(long rows, long columns, long depth,
-                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b);
+void tile_then_lower(long rows, long columns, long depth,
+                     float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                     const float *start, long start_row);
 
-/* Row i takes only the terms k >= i, started at +0: the triangle at which a key's column of the causal mask begins. */
-void tile_triangle_upper(long rows, long columns, long depth,
-                         float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
-                         const float *start, long start_row);
+/* The other way round: `rows` terms of which row i takes only those from i on, the triangle at which a key's column of
+ * the causal mask begins, and then `depth` more. */
+void tile_upper_then(long rows, long columns, long depth,
+                     float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
+                     const float *start, long start_row);
+
+/* One panel (depth, TILE_COLUMNS) OUT, zero padded, from B (depth, columns) IN with any strides; columns <= TILE_COLUMNS. */
+void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step);
+
+/* The tiles of A (rows, depth) OUT, one after the other, each (depth, TILE_ROWS): tile t of n = ceil(rows / TILE_ROWS)
+ * has the rows from rows * t / n on. A IN has unit steps from row to row and depth_step from term to term. What
+ * follows the rows of a smaller tile is undefined; block has room for n * depth * TILE_ROWS + 16. */
+void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step);
 
 #endif

@@ -18,6 +18,8 @@ COMMANDS = (
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
     ("plugins", "list what is installed"),
+    ("profile", "show where the time of a training step goes"),
+    ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),
 )
 DONE, FAILED, USAGE = 0, 1, 2

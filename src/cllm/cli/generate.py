@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=whole(1), metavar="K", help="choose among the likeliest K")
     parser.add_argument("--top-p", type=real(lambda p: 0 < p <= 1, "a number above 0 and at most 1"), metavar="P",
                         help="choose among the fewest that make up P")
-    parser.add_argument("--seed", type=whole(0, 2**SEED_BITS - 1), default=0,
+    parser.add_argument("--seed", type=whole(0, (1 << SEED_BITS) - 1), default=0,
                         help="another seed, another text (default: 0)")
     parser.add_argument("--stop", metavar="TEXT", help="end before this text")
     add_plugin_options(parser)

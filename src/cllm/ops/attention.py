@@ -15,7 +15,7 @@ from cllm.ops.dropout import mask
 from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width, rows_to_sequences
 from cllm.program import Program
 
-QUERIES = 56  # of the kernel's block
+QUERIES = 64  # of the kernel's block
 
 
 def build(p: Program, qkv: str, name: str, n_head: int, dropout: float = 0.0) -> str:

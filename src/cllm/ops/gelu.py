@@ -22,8 +22,12 @@ def build_gelu_tanh(p: Program, x: str, name: str) -> str:
 
 
 def _build(p: Program, x: str, name: str, kind: str) -> str:
+    """In training the slope is kept instead of x: the forward has most of it at hand, the backward multiplies."""
     channels = p.width(x)
-    return p.append(kind, name, outputs=(p.buffer(f"{name}.y", channels),), inputs=(x,), channels=channels)
+    slope = p.buffer(f"{name}.slope", channels) if p.mode == "train" else None
+    return p.append(
+        kind, name, outputs=(p.buffer(f"{name}.y", channels),), saved=(slope,), inputs=(x,), channels=channels
+    )
 
 
 def erf(x: Array) -> Array:
@@ -50,28 +54,23 @@ def _erf_fraction(x: Array) -> Array:
 
 
 def forward_gelu(call: Call, x: Array) -> tuple[Array, ...]:
-    return (0.5 * x * (1.0 + erf(x / sqrt(2.0))),)
-
-
-def backward_gelu(
-    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], x: Array
-) -> tuple[Array | None, ...]:
     with np.errstate(under="ignore"):
         density = np.exp(-0.5 * x * x) / sqrt(2.0 * pi)
-    return (gradients[0] * (0.5 * (1.0 + erf(x / sqrt(2.0))) + x * density),)
+    distribution = 0.5 * (1.0 + erf(x / sqrt(2.0)))
+    return x * distribution, distribution + x * density
 
 
 def forward_gelu_tanh(call: Call, x: Array) -> tuple[Array, ...]:
-    return (0.5 * x * (1.0 + np.tanh(K * (x + CUBIC * x**3))),)
-
-
-def backward_gelu_tanh(
-    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], x: Array
-) -> tuple[Array | None, ...]:
     t = np.tanh(K * (x + CUBIC * x**3))
     slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * K * (1.0 + 3.0 * CUBIC * x * x)
-    return (gradients[0] * slope,)
+    return 0.5 * x * (1.0 + t), slope
 
 
-GELU = OpKind("gelu", build_gelu, forward_gelu, backward_gelu, sizes=("channels",), reads=(1,))
-GELU_TANH = OpKind("gelu_tanh", build_gelu_tanh, forward_gelu_tanh, backward_gelu_tanh, sizes=("channels",), reads=(1,))
+def backward(
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], x: Array
+) -> tuple[Array | None, ...]:
+    return (gradients[0] * outputs[1],)
+
+
+GELU = OpKind("gelu", build_gelu, forward_gelu, backward, sizes=("channels",), reads=(1,))
+GELU_TANH = OpKind("gelu_tanh", build_gelu_tanh, forward_gelu_tanh, backward, sizes=("channels",), reads=(1,))

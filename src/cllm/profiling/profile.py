@@ -1,0 +1,172 @@
+"""Where the time of a training step goes: every op of the Program on every thread, beside its FLOPs and bytes.
+
+The bytes are those of the arrays that an op is given, each counted once: what it must move, not what it does move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import CLOCK_MONOTONIC, clock_gettime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cllm.assemble import Assembly
+from cllm.hooks.calling import judge
+from cllm.profiling.peak import Peak
+from cllm.program import EXTERNAL, Op, Program
+from cllm.recording import FOLD, MEET, PACK
+
+PHASES = {PACK: "pack weights", FOLD: "fold gradients", MEET: "meet and scale"}
+
+
+@dataclass
+class Line:
+    """An op, in one layer or all, in one direction, or a phase between ops. Sums over threads and steps."""
+
+    name: str
+    direction: str  # "forward", "backward" or ""
+    calls: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+    n_bytes: float = 0.0
+
+    def add(self, seconds: float, flops: float, n_bytes: float) -> None:
+        self.calls += 1
+        self.seconds += seconds
+        self.flops += flops
+        self.n_bytes += n_bytes
+
+    def roof_share(self, peak: Peak) -> float:
+        """Of one thread's roofline: 1 is as fast as this machine can be, more where the data was in a cache."""
+        return peak.attainable(self.flops, self.n_bytes) * peak.n_threads / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the calling thread did between begin and end, in seconds of the monotonic clock."""
+
+    name: str
+    begin: float
+    end: float
+
+
+@dataclass
+class Profile:
+    """Some steps of training, as they were seen."""
+
+    program: Program
+    n_steps: int
+    n_threads: int
+    tokens_per_step: int
+    threads: list[NDArray[Any]]  # EVENT records of each
+    spans: list[Span] = field(default_factory=list)
+    rows: tuple[int, ...] = ()  # tokens of each shard
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all steps."""
+        return sum(span.end - span.begin for span in self.spans if span.name == "step")
+
+    def lines(self, by_op: bool = False) -> list[Line]:
+        """Slowest first; the ops of all layers together unless `by_op`."""
+        lines: dict[tuple[str, str], Line] = {}
+        n_ops = len(self.program.ops)
+        for events in self.threads:
+            for event in events:
+                what, seconds = int(event["what"]), float(event["end"] - event["begin"])
+                if what < 0:
+                    key, work = (PHASES[what], ""), (0.0, 0.0)
+                else:
+                    backward = what >= n_ops
+                    op = self.program.ops[2 * n_ops - 1 - what if backward else what]
+                    key = (op.name if by_op else short_name(op), "backward" if backward else "forward")
+                    work = work_of(self.program, op, backward, self.rows[int(event["shard"])])
+                lines.setdefault(key, Line(*key)).add(seconds, *work)
+        for name in ("norm", "optimizer"):  # parallel regions of their own: all threads are in them
+            lines[name, ""] = Line(name, "")
+            for span in self.spans:
+                if span.name == name:
+                    lines[name, ""].add((span.end - span.begin) * self.n_threads, 0.0, 0.0)
+        return sorted(lines.values(), key=lambda line: -line.seconds)
+
+    def waiting(self) -> float:
+        """Seconds of all threads in which none of the lines was at work: Python, waiting for each other, sleeping."""
+        return self.seconds * self.n_threads - sum(line.seconds for line in self.lines())
+
+
+def short_name(op: Op) -> str:
+    """transformer.h.3.mlp.c_fc: mlp.c_fc. Parts of a name that are numbers, and what stands before, are left out."""
+    parts = op.name.split(".")
+    after = max((i for i, part in enumerate(parts) if part.isdigit()), default=-1)
+    return ".".join(parts[after + 1 :]).removeprefix("transformer.")
+
+
+def work_of(program: Program, op: Op, backward: bool, rows: int) -> tuple[float, float]:
+    """FLOPs and bytes of one op in one direction on a shard of `rows` tokens.
+
+    Where the forward is left to the backward (op.kind.backward_does_forward), so are its FLOPs and bytes.
+    """
+    flops = op.kind.flops(op.attributes, program.block_size) * rows
+    n_bytes = 4.0 * (_values(program, op, rows) + _parameters(program, op))
+    if op.kind.backward_does_forward:
+        return (3.0 * flops, 3.0 * n_bytes) if backward else (0.0, 0.0)
+    if backward and op.kind.passes:
+        return 0.0, 0.0  # the gradient of a sum is handed on where it lies
+    if backward:
+        return 2.0 * flops, 4.0 * (2.0 * _values(program, op, rows) + 2.0 * _parameters(program, op))
+    return flops, n_bytes
+
+
+def _values(program: Program, op: Op, rows: int) -> float:
+    names = [name for name in (*op.outputs, *op.saved, *op.inputs) if name is not None]
+    return float(sum(rows if name in EXTERNAL else program.buffers[name].size(rows) for name in names))
+
+
+def _parameters(program: Program, op: Op) -> float:
+    return float(sum(program.table[name].size for name in op.parameters if name is not None))
+
+
+def profile(parts: Assembly, n_steps: int, n_warm: int = 2) -> Profile:
+    """Make n_warm steps and then n_steps that are recorded; the parameters are trained meanwhile."""
+    engine, rows = parts.engine, parts.engine.shard_rows
+    spans: list[Span] = []
+    for _ in range(n_warm):
+        make_step(parts)
+    with engine.recording(n_steps) as recorded:
+        for _ in range(n_steps):
+            make_step(parts, spans)
+        threads = [events.copy() for events in recorded.threads()]
+    tokens = parts.config.train.batch_size * parts.config.model.block_size
+    return Profile(parts.program, n_steps, parts.n_threads, tokens, threads, spans, rows)
+
+
+def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:
+    """A step as the trainer makes it, without reports; what it spends where is added to spans."""
+    state, spans = parts.state, [] if spans is None else spans
+    with _span("step", spans):
+        with _span("batch", spans):
+            batch = parts.batches(state.batch_index)
+        with _span("gradient", spans):
+            gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+        with _span("norm", spans):
+            view = parts.view(gradient)
+        with _span("checks", spans):
+            decision = judge(parts.checks, view)
+        with _span("optimizer", spans):
+            parts.optimizer.step(
+                state.parameters, gradient.gradient,
+                learning_rate=view.learning_rate * decision.learning_rate_factor,
+                gradient_scale=decision.clip, n_threads=parts.n_threads,
+            )
+        state.step += 1
+        state.batch_index += 1
+
+
+@contextmanager
+def _span(name: str, spans: list[Span]) -> Iterator[None]:
+    begin = clock_gettime(CLOCK_MONOTONIC)
+    yield
+    spans.append(Span(name, begin, clock_gettime(CLOCK_MONOTONIC)))

@@ -1,0 +1,81 @@
+"""Predicts a step's time on more threads than the machine has cores, from steps recorded on one thread.
+
+A model, to be labelled as one: the shards' measured times are dealt to virtual workers by the engine's own rule, the
+gradients' folds and meetings are counted by its own tree, and what moves memory speeds up as memory itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cllm.profiling.profile import Profile
+from cllm.recording import FOLD, MEET, PACK
+from cllm.reduction import fold_run, meetings, runs_of_shards
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """Seconds of one step on one thread, by what becomes of them on several."""
+
+    shards: tuple[float, ...]  # forward and backward of each; a thread runs a contiguous run of them
+    merge: float  # two gradients into one
+    pack: float  # weights into panels: shared
+    scale: float  # of the total: shared
+    streaming: float  # norm and optimizer: shared, and bound by memory
+    serial: float  # the rest: Python, batches, checks
+
+
+def costs_of(seen: Profile) -> StepCosts:
+    """Medians over the steps of a profile of one thread."""
+    (events,) = seen.threads
+    seconds = events["end"] - events["begin"]
+    n, n_shards = seen.n_steps, len(seen.rows)
+    by_shard = [median(sums) for sums in _sums_by_step(events, seconds, n, n_shards)]
+    phase = {what: float(seconds[events["what"] == what].sum()) / n for what in (PACK, FOLD, MEET)}
+    merges = max(1, n_shards - 1)
+    spans = {
+        name: median(span.end - span.begin for span in seen.spans if span.name == name)
+        for name in ("norm", "optimizer", "step")
+    }
+    streaming = spans["norm"] + spans["optimizer"]
+    known = sum(by_shard) + sum(phase.values()) + streaming
+    return StepCosts(
+        tuple(by_shard), phase[FOLD] / merges, phase[PACK], phase[MEET], streaming, max(0.0, spans["step"] - known)
+    )
+
+
+def _sums_by_step(events: NDArray[Any], seconds: NDArray[Any], n_steps: int, n_shards: int) -> list[list[float]]:
+    sums = [[0.0] * n_steps for _ in range(n_shards)]
+    step = -1
+    for event, duration in zip(events, seconds, strict=True):
+        what = int(event["what"])
+        if what == PACK:
+            step += 1  # every step begins by packing the weights
+        elif what >= 0:
+            sums[int(event["shard"])][step] += float(duration)
+    return sums
+
+
+def predict(costs: StepCosts, n_threads: int, memory_speedup: float) -> float:
+    """Seconds of a step on `n_threads`; memory_speedup: how many times one thread's bandwidth they have together."""
+    runs = runs_of_shards(len(costs.shards), n_threads)
+    longest, subtrees = 0.0, []
+    for first, last in runs:
+        left, _ = fold_run(first, last)
+        subtrees += left
+        folds = (last - first) - len(left)
+        longest = max(longest, sum(costs.shards[first:last]) + folds * costs.merge)
+    met = len(meetings(subtrees, len(costs.shards)))
+    shared = costs.pack + costs.scale + met * costs.merge + costs.streaming
+    return longest + shared / min(float(n_threads), memory_speedup) + costs.serial
+
+
+def memory_speedups(bandwidths: Mapping[int, float], n_threads: int) -> float:
+    """Bandwidth of n_threads over one thread's; beyond what was measured, no more than the most that was."""
+    known = [bandwidth for n, bandwidth in bandwidths.items() if n <= n_threads]
+    return max(known) / bandwidths[1]

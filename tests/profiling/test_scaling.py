@@ -1,0 +1,45 @@
+"""The prediction of more threads: exact where the model is exact, and never better than what the tree allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from cllm.profiling.scaling import StepCosts, memory_speedups, predict
+
+
+def costs(shards: tuple[float, ...], **changes: float) -> StepCosts:
+    values = {"merge": 0.0, "pack": 0.0, "scale": 0.0, "streaming": 0.0, "serial": 0.0}
+    return StepCosts(shards, **{**values, **changes})
+
+
+def test_equal_shards_and_nothing_else_scale_as_far_as_shards_go() -> None:
+    step = costs((1.0,) * 8)
+    assert [8.0 / predict(step, n, n) for n in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]
+
+
+def test_a_slow_shard_holds_up_its_thread() -> None:
+    assert predict(costs((1.0, 1.0, 1.0, 5.0)), 4, 4.0) == 5.0
+    assert predict(costs((1.0, 1.0, 1.0, 5.0)), 2, 2.0) == 6.0
+
+
+def test_serial_time_stays() -> None:
+    assert predict(costs((1.0,) * 4, serial=1.0), 4, 4.0) == 2.0
+
+
+def test_shared_passes_speed_up_no_more_than_memory_does() -> None:
+    step = costs((0.0,) * 4, pack=1.0, scale=1.0, streaming=2.0)
+    assert predict(step, 4, 4.0) == 1.0
+    assert predict(step, 4, 1.6) == pytest.approx(2.5)
+
+
+def test_one_thread_folds_all_and_several_meet() -> None:
+    step = costs((0.0,) * 8, merge=1.0)
+    assert predict(step, 1, 1.0) == 7.0  # seven merges of eight gradients, all its own
+    # Two threads fold four each, three merges side by side; then the two halves meet, a slice for each thread.
+    assert predict(step, 2, 2.0) == 3.5
+
+
+def test_bandwidth_beyond_what_was_measured_is_the_most_that_was() -> None:
+    measured = {1: 10.0, 2: 15.0}
+    assert memory_speedups(measured, 1) == 1.0
+    assert memory_speedups(measured, 2) == memory_speedups(measured, 8) == 1.5
