@@ -363,7 +363,8 @@ cdef class Executor:
             store_flag(&self.step.stop, 0)
         return status
 
-    def status(self):
+    cdef int64_t status(self) noexcept:
+        """Not a Python method: those may not be called while a signal handler's exception is pending."""
         cdef int w
         cdef int64_t status = DONE
         for w in range(self.step.n_workers):

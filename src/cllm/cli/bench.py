@@ -27,9 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG", help="config files in TOML")
     parser.add_argument("--preset", action="append", choices=BATCH_SIZES, metavar="NAME", dest="presets",
                         help="a model of this size on random tokens (without configs: tiny and small)")
-    parser.add_argument("--threads", type=whole(1, MOST_THREADS), nargs="+", metavar="N", help="default: 1 2 4 8, as far as cores go")
-    parser.add_argument("--rounds", type=whole(1), default=5, metavar="N", help="of each thread count, in turn (default: 5)")
-    parser.add_argument("--seconds", type=real(lambda x: x > 0.0, "a number above 0"), default=1.0, help="about as long as a round lasts (default: 1)")
+    parser.add_argument("--threads", type=whole(1, MOST_THREADS), nargs="+", metavar="N",
+                        help="default: 1 2 4 8, as far as cores go")
+    parser.add_argument("--rounds", type=whole(1), default=5, metavar="N",
+                        help="of each thread count, in turn (default: 5)")
+    parser.add_argument("--seconds", type=real(lambda x: x > 0.0, "a number above 0"), default=1.0,
+                        help="about as long as a round lasts (default: 1)")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
                         help="set one value of every config")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="also draw the scaling, as SVG")
