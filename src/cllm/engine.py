@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.errors import DataError, KernelError, MemoryLimitError
+from cllm.env import MOST_THREADS
+from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError
 from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
 from cllm.machine import memory_limit
@@ -70,6 +71,8 @@ class Engine:
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
     ) -> None:
+        if not 1 <= n_threads <= MOST_THREADS:
+            raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self.n_shards = len(self.boundaries) - 1
