@@ -20,7 +20,7 @@ COMMANDS = (
     ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),
 )
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 EXIT_CODES = """\
 exit codes:
   0 done, 1 failed, 2 wrong usage, 17 stopped by a check, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)"""

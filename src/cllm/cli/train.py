@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cllm.cli import INTERRUPTED, TERMINATED
 from cllm.cli.options import add_plugin_options, add_threads, print_json
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
-from cllm.engine import Interrupted
 from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
+from cllm.interrupts import Terminated
 
 EXAMPLE = """\
 examples:
@@ -67,10 +68,11 @@ def run(options: argparse.Namespace) -> int:
         try:
             for _ in trainer:
                 pass
-        except (KeyboardInterrupt, Interrupted):
-            stopped = f"stopped after step {trainer.state.step}"
+        except (KeyboardInterrupt, Terminated) as end:
+            unsaved = "" if trainer.is_saved else ", which is not saved"
+            stopped = f"stopped after step {trainer.state.step}{unsaved}"
             print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
-            return 130
+            return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
     _show_sample(folder)
     return 0
 

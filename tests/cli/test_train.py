@@ -1,0 +1,61 @@
+"""`cllm train`: how signals and checks end it, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cllm import checkpoint
+from cllm.cli import main
+from tests.cli.test_main import PROGRAM
+from tests.runs import TEXT
+from tests.test_cli import SMALL
+
+LONG = [*SMALL, "--set", "train.steps=1000000", "--set", "train.eval_every=0", "--set", "train.log_every=1"]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    (tmp_path / "book.txt").write_text(TEXT)
+    return tmp_path
+
+
+def python_signals() -> None:
+    """What a parent may ignore, a child would ignore as well."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_last_step_and_says_how_to_go_on(number: signal.Signals, code: int, book: Path) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "train", "--data", "book.txt", *LONG, "--out", "run"], cwd=book, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=python_signals,
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # training has begun
+        process.send_signal(number)
+        printed, errors = process.communicate(timeout=60)
+    saved = checkpoint.load_newest(book / "run" / "checkpoints")
+    assert saved is not None
+    last = f"stopped after step {saved.snapshot.step}; go on with: cllm train --resume run"
+    assert (process.returncode, printed, errors.splitlines()[-1]) == (code, "", last)
+    assert "Traceback" not in errors
+
+
+def test_a_save_that_is_broken_off_is_not_claimed(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(book)
+    monkeypatch.setattr(checkpoint, "save", lambda *_, **__: [signal.raise_signal(signal.SIGINT) for _ in range(3)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["train", "--data", "book.txt", *SMALL, "--out", "run"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "stopped after step 4, which is not saved; go on with: cllm train --resume run" in capsys.readouterr().err
