@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -59,3 +60,47 @@ def test_a_save_that_is_broken_off_is_not_claimed(
     finally:
         signal.signal(signal.SIGINT, before)
     assert "stopped after step 4, which is not saved; go on with: cllm train --resume run" in capsys.readouterr().err
+
+
+def test_tokens_without_a_tokenizer_make_a_run_that_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tokens.bin").write_bytes(bytes(b for n in range(5000) for b in (n * n % 61, 0)))  # nanoGPT's form
+    assert main(["train", "--data", "tokens.bin", *SMALL, "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert "cannot write text" in printed and "Run folder: run\nNext: cllm eval run    cllm digest run\n" in printed
+    assert main(["eval", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_byte"] is None
+    assert main(["generate", "run", "Q"]) == 1
+    ended = capsys.readouterr()
+    assert (ended.out, ended.err[:44]) == ("", "cllm: generate: a model of token files that ")
+
+
+PLUGIN = """
+from cllm.data.tokenizers import ByteTokenizer
+from cllm.hooks import TokenizerSpec, hookimpl
+
+class Mine(ByteTokenizer):
+    name = "mine"
+
+    def to_json(self):
+        return {"name": "mine"}
+
+    @classmethod
+    def from_json(cls, data):
+        return cls()
+
+@hookimpl
+def cllm_register_tokenizers():
+    yield TokenizerSpec("mine", "bytes again", Mine)
+"""
+
+
+def test_the_sample_is_written_with_the_plugins_of_the_run(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(book)
+    Path("mine.py").write_text(PLUGIN)
+    assert main(["train", "--data", "book.txt", *SMALL, "-p", "./mine.py", "--set", "data.tokenizer=mine"]) == 0
+    assert "What the model writes:" in capsys.readouterr().out

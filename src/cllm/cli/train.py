@@ -13,6 +13,7 @@ from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
+from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
 
 EXAMPLE = """\
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             stopped = f"stopped after step {trainer.state.step}{unsaved}"
             print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
             return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
-    _show_sample(folder)
+    _show_end(folder, plugins, can_write=trainer.parts.data.tokenizer is not None)
     return 0
 
 
@@ -102,16 +103,21 @@ def _name_of(data: str) -> str:
     return stem or "run"
 
 
-def _show_sample(folder: Path) -> None:
-    from cllm.generate import load
+def _show_end(folder: Path, plugins: Plugins, can_write: bool) -> None:
+    following = [f"cllm eval {folder}", f"cllm digest {folder}"]
+    if can_write:
+        from cllm.generate import load
 
-    text = visible(load(folder).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
-    print(f"\nWhat the model writes:\n{text}\n")
+        text = visible(load(folder, plugins).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
+        print(f"\nWhat the model writes:\n{text}\n")
+        following.insert(0, f'cllm generate {folder} "The "')
+    else:
+        print("\nThe data does not say which tokenizer made it, so the model can be measured, but cannot write text.\n")
     print(f"Run folder: {folder}")
-    print(f'Next: cllm generate {folder} "The "    cllm eval {folder}    cllm digest {folder}')
+    print(f"Next: {'    '.join(following)}")
 
 
-def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
+def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
     from cllm.assemble import assemble, open_run_data
