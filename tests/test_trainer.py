@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import cllm
@@ -48,6 +49,13 @@ def test_epochs_become_steps(tmp_path: Path) -> None:
     with cllm.Trainer(settings, tmp_path / "run") as trainer:
         windows = trainer.parts.batches.windows_per_epoch
         assert trainer.n_steps == max(1, int(0.1 * windows / 5))
+
+
+def test_steps_and_epochs_exclude_each_other_in_a_config_made_in_python(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    both = msgspec.structs.replace(settings, train=msgspec.structs.replace(settings.train, epochs=1.0))
+    with pytest.raises(ConfigError, match=r"steps = 12 and epochs = 1\.0"):
+        cllm.Trainer(both, tmp_path / "run")
 
 
 class Verdict:

@@ -67,7 +67,7 @@ DATA = "data.path=book.txt"
 )
 def test_an_error_names_place_value_expectation_and_remedy(override: str, came: str, wanted: str, todo: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(overrides=[DATA, override])
+        load_config(overrides=[override], base={"data": {"path": "book.txt"}})
     assert came in caught.value.came
     assert wanted in caught.value.expected
     assert todo in caught.value.todo

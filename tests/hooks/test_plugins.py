@@ -210,7 +210,7 @@ def test_a_loaders_options_are_completed_without_the_source(plugins: Plugins) ->
 )
 def test_completing_finds_what_is_wrong_before_anything_is_made(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_manager().complete(load_config(overrides=[*BASE, override]))
+        build_manager().complete(load_config(overrides=[override], base={"data": {"path": "book.txt"}}))
     assert message in str(caught.value)
 
 
