@@ -144,6 +144,29 @@ def test_numeric_keys_may_not_change_on_resume(tmp_path: Path) -> None:
         cllm.Trainer(config(tmp_path, "train.batch_size=6"), resume=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("override", "came"),
+    [
+        ("optimizer.name=sgd", "optimizer.name was 'adamw', is 'sgd'"),
+        ("schedule.name=constant", "schedule.name was 'cosine', is 'constant'"),
+        ("reducer.name=ordered", "reducer.name was 'tree', is 'ordered'"),
+        ("checks.spike.name=clip", "checks.spike.name was 'spike', is 'clip'"),
+        ("checks.spike=false", "checks.spike.name was 'spike', is None"),
+        ("data.tokenizer=char", "data.tokenizer was 'byte', is 'char'"),
+        ("train.steps=2", "train.steps = 2, and the run has made 12 already"),
+    ],
+)
+def test_what_differs_on_resume_is_named_and_nothing_is_written(override: str, came: str, tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    before = (tmp_path / "run" / "config.toml").read_text()
+    wanted = cllm.load_config(tmp_path / "run" / "config.toml", [override])
+    with pytest.raises(ConfigError) as caught:
+        cllm.Trainer(wanted, resume=tmp_path / "run")
+    assert (caught.value.who, caught.value.came) == ("resume", came)
+    assert "numeric" not in caught.value.expected
+    assert (tmp_path / "run" / "config.toml").read_text() == before
+
+
 def rewritten(config_of_run: Any, text: str) -> Any:
     """The config of a run whose text has been written anew since."""
     Path(config_of_run.data.path).write_text(text)

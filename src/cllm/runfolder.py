@@ -44,14 +44,14 @@ class RunFolder:
             return cls._locked(path, used=False)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """A run folder to read from; RunFolderError if it is not one."""
+    def open(cls, path: Path, who: str = "run folder") -> RunFolder:
+        """A run folder to read from; RunFolderError, raised for `who`, if it is not one."""
         with atomic.disk_errors(RunFolderError, "run folder", path):
             if (path / "config.toml").is_file():
                 return cls(path, None)
-            came = f"{path} has no config.toml" if path.is_dir() else f"{path} is not a folder"
+            came = f"{path} has no config.toml" if path.is_dir() else f"there is no folder {path}"
         raise RunFolderError(
-            "run folder",
+            who,
             came,
             "the folder of a run",
             "give the folder that the run named when it started, such as runs/NAME-1",
@@ -60,7 +60,7 @@ class RunFolder:
     @classmethod
     def resume(cls, path: Path) -> RunFolder:
         """Open and lock a run folder to go on in it, and remove what a killed process left half-written."""
-        cls.open(path)
+        cls.open(path, "resume")
         with atomic.disk_errors(RunFolderError, "run folder", path):
             return cls._locked(path, used=True)
 

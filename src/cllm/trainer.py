@@ -29,7 +29,7 @@ from cllm.hooks.reports import RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import Interrupts
 from cllm.progress import Pace
-from cllm.resume import refuse_other_data, refuse_other_numerics, resumed_config
+from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
 
 MOST_SKIPS_IN_A_ROW = 10
@@ -101,6 +101,7 @@ class Trainer:
 
     def _restore(self, saved: Checkpoint) -> None:
         refuse_other_numerics(saved, self.facts)
+        refuse_fewer_steps(self.n_steps, saved)
         checkpoint.restore(self.state, saved)
         self.warnings = saved.warnings
 

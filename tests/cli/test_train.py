@@ -104,3 +104,8 @@ def test_the_sample_is_written_with_the_plugins_of_the_run(
     Path("mine.py").write_text(PLUGIN)
     assert main(["train", "--data", "book.txt", *SMALL, "-p", "./mine.py", "--set", "data.tokenizer=mine"]) == 0
     assert "What the model writes:" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_there_is_missed_by_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(tmp_path / "nowhere")]) == 1
+    assert f"cllm: resume: there is no folder {tmp_path / 'nowhere'}; expected" in capsys.readouterr().err

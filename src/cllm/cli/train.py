@@ -15,6 +15,7 @@ from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
+from cllm.runfolder import RunFolder
 
 EXAMPLE = """\
 examples:
@@ -87,9 +88,9 @@ def config_of(options: argparse.Namespace) -> Config:
     elif options.data is not None:
         base = {"name": _name_of(options.data), "model": {"preset": "tiny"}, "data": {"path": options.data}}
     elif options.resume is not None:
-        path = options.resume / "config.toml"
         if options.out or options.init_from:
             raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
+        path = RunFolder.open(options.resume, "resume").config_path
     overrides = list(options.overrides)
     if options.preset:
         overrides.insert(0, f"model.preset={options.preset}")
