@@ -57,7 +57,8 @@ def test_below_the_limit_the_run_ends_well() -> None:
 
 def test_without_the_plugin_its_name_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--set", "checks.my_check=true") == 2
-    assert 'name = "my_check"' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert 'name = "my_check"' in error and "or load the plugin that has it: -p FILE" in error
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ class InstabilityAbort(CllmError):
     exit_code = 17
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do."""
+def did_you_mean(word: str, choices: Iterable[str], otherwise: str = "choose one of these") -> str:
+    """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do, if one is."""
     import difflib
 
     near = difflib.get_close_matches(word, list(choices), n=1)
-    return f'did you mean "{near[0]}"?' if near else "choose one of these"
+    return f'did you mean "{near[0]}"?' if near else otherwise

@@ -162,6 +162,8 @@ def _numbers(root: Path, name: str) -> list[int]:
 
 
 def _empty(out: Path) -> Path:
+    if out.is_file():
+        raise _used(f"{out} is a file")
     out.mkdir(parents=True, exist_ok=True)
     _refuse_used(out)
     return out
@@ -172,9 +174,8 @@ def _refuse_used(path: Path) -> None:
     names = [name for name in os.listdir(path) if name != LOCK and not name.startswith(atomic.TEMPORARY)]
     used = [name for name in names if name != "checkpoints" or any((path / name).iterdir())]
     if used:
-        raise RunFolderError(
-            "run folder",
-            f"{path} is not empty: it has {sorted(used)[0]}",
-            "an empty folder or a new name",
-            "choose another --out, or go on with that run by --resume",
-        )
+        raise _used(f"{path} is not empty: it has {sorted(used)[0]}", ", or go on with that run by --resume")
+
+
+def _used(came: str, or_else: str = "") -> RunFolderError:
+    return RunFolderError("run folder", came, "an empty folder or a new name", f"choose another --out{or_else}")

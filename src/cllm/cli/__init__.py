@@ -85,7 +85,17 @@ def _run(words: Sequence[str]) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    except (CllmError, OSError):
+        raise
+    except Exception as error:
+        from cllm.hooks.blame import blamed
+
+        of_a_plugin = blamed(error, getattr(options, "plugins", ()))
+        if of_a_plugin is None:
+            raise
+        raise of_a_plugin from error
 
 
 def _explained(error: OSError) -> CllmError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cllm.assemble import kinds_of
 from cllm.cli.options import add_json, add_plugin_options, print_json, real
 from cllm.data.prepare import prepare
+from cllm.errors import UsageError
 from cllm.hooks.manager import build_manager
 
 EXAMPLE = """\
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    if not options.source and plugins.find("dataset", options.loader).requires("source"):
+        came, expected = f"{options.loader} without a source", "what it shall read: files, folders, patterns"
+        raise UsageError("prepare", came, expected, f"as in cllm prepare {options.loader} PATH")
     given = {"source": options.source[0] if len(options.source) == 1 else options.source} if options.source else {}
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
