@@ -85,3 +85,8 @@ def did_you_mean(word: str, choices: Iterable[str], otherwise: str = "choose one
 
     near = difflib.get_close_matches(word, list(choices), n=1)
     return f'did you mean "{near[0]}"?' if near else otherwise
+
+
+def count(n: int, thing: str) -> str:
+    """Return a number of things as a message has it: 1 document, 2,668 documents."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"

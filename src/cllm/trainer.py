@@ -233,7 +233,7 @@ class Trainer:
         else:
             return
         advice = f"begin a new run with --init-from {self.folder.path} and a lower learning rate, or look at the data"
-        raise InstabilityAbort(f"step {report.step}", came, expected, f"{self._kept()}; {advice}")
+        raise InstabilityAbort(f"step {report.step + 1}", came, expected, f"{self._kept()}; {advice}")
 
     def _kept(self) -> str:
         """Saves the last finished state, which a step that is refused has not touched; says what has become of it."""

@@ -36,3 +36,12 @@ def test_a_share_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as ended:
         main(["prepare", "text", "book.txt", "--validation", "2"])
     assert ended.value.code == 2
+
+
+def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("book.txt").write_text("Ab")
+    assert main(["prepare", "text", "book.txt", "--out", "book"]) == 0
+    assert capsys.readouterr().out == (
+        "1 segment, 0 characters of context, 2 tokens (byte, vocabulary 256)\n"
+        "1 document: 1 token to train on, 1 to validate, in book\n"
+    )

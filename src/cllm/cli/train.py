@@ -11,7 +11,7 @@ from cllm.cli import INTERRUPTED, TERMINATED
 from cllm.cli.options import add_plugin_options, add_threads, print_json
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
-from cllm.errors import UsageError
+from cllm.errors import UsageError, count
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"cllm: warning: {warning}", file=sys.stderr)
         folder = trainer.folder.path
         if trainer.state.step >= trainer.n_steps:
-            print(f"{folder} is finished: {trainer.n_steps} steps. To go on: --set train.steps=N")
+            print(f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N")
             return 0
         try:
             for _ in trainer:
