@@ -156,10 +156,10 @@ class Trainer:
                 reasons=decision.reasons, digest=state.digest() if updated and self._is_due("digest") else None,
             )
             self._tell(report)
-            self._refuse_to_go_on(report)
             if updated and self._is_due("checkpoint"):
                 self.save()
             yield report
+            self._refuse_to_go_on(report)
 
     def evaluate(self) -> Evaluation | None:
         """The loss over the validation part, or as much of it as eval_batches says."""

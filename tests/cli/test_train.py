@@ -109,3 +109,26 @@ def test_the_sample_is_written_with_the_plugins_of_the_run(
 def test_a_run_that_is_not_there_is_missed_by_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(tmp_path / "nowhere")]) == 1
     assert f"cllm: resume: there is no folder {tmp_path / 'nowhere'}; expected" in capsys.readouterr().err
+
+
+def test_json_is_a_line_for_each_step_and_nothing_else(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(book)
+    assert main(["train", "--data", "book.txt", *SMALL, "--out", "run", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == Path("run/metrics.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in printed.out.splitlines()] == [1, 2, 3, 4]
+    assert printed.err.endswith("Run folder: run\n")
+    assert main(["train", "--resume", "run", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_json_has_the_step_at_which_a_check_stops_the_run(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(book)
+    high = ["--set", "optimizer.learning_rate=1e30", "--set", "checks.clip=false", "--set", "checks.spike=false"]
+    assert main(["train", "--data", "book.txt", *SMALL, *high, "--json"]) == 17
+    *_, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (last["decision"], last["loss"]) == ("abort", "nan")

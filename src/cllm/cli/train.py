@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cllm.errors import UsageError, count
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
+from cllm.jsonl import line_of
 from cllm.runfolder import RunFolder
 
 EXAMPLE = """\
@@ -49,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
                         help="set one value of the config")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes and memory, and stop")
-    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    parser.add_argument("--json", action="store_true",
+                        help="print every step as a line of JSON, and nothing else; with --dry-run: its numbers")
     add_plugin_options(parser)
 
 
@@ -65,16 +68,21 @@ def run(options: argparse.Namespace) -> int:
             print(f"cllm: warning: {warning}", file=sys.stderr)
         folder = trainer.folder.path
         if trainer.state.step >= trainer.n_steps:
-            print(f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N")
+            finished = f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N"
+            print(finished, file=sys.stderr if options.json else sys.stdout)
             return 0
         try:
-            for _ in trainer:
-                pass
+            for report in trainer:
+                if options.json:
+                    print(line_of(asdict(report)), flush=True)
         except (KeyboardInterrupt, Terminated) as end:
             unsaved = "" if trainer.is_saved else ", which is not saved"
             stopped = f"stopped after step {trainer.state.step}{unsaved}"
             print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
             return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
+    if options.json:
+        print(f"Run folder: {folder}", file=sys.stderr)
+        return 0
     _show_end(folder, plugins, can_write=trainer.parts.data.tokenizer is not None)
     return 0
 
