@@ -6,16 +6,24 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cllm import checkpoint
 from cllm.cli import main
-from tests.cli.test_main import PROGRAM
 from tests.runs import TEXT
 from tests.test_cli import SMALL
 
+# What the parent ignores, it would ignore as well.
+CHILD = """
+import signal, sys
+from cllm.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+sys.exit(main())
+"""
 LONG = [*SMALL, "--set", "train.steps=1000000", "--set", "train.eval_every=0", "--set", "train.log_every=1"]
 
 
@@ -25,18 +33,12 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def python_signals() -> None:
-    """What a parent may ignore, a child would ignore as well."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_last_step_and_says_how_to_go_on(number: signal.Signals, code: int, book: Path) -> None:
     with subprocess.Popen(
-        [*PROGRAM, "train", "--data", "book.txt", *LONG, "--out", "run"], cwd=book, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, preexec_fn=python_signals,
+        [sys.executable, "-c", CHILD, "train", "--data", "book.txt", *LONG, "--out", "run"], cwd=book,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:
         assert process.stderr is not None
         process.stderr.readline()  # training has begun
