@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cllm.engine import Engine
-from cllm.errors import DataError, MemoryLimitError
+from cllm.errors import DataError, MemoryLimitError, UsageError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest
@@ -88,3 +88,10 @@ def test_what_is_not_counted_leaves_no_trace() -> None:
     engine = Engine(program, 5, 2)
     first = digest(engine.gradient(parameters, batch, Tree()).gradient)
     assert first == digest(engine.gradient(parameters, other, Tree()).gradient)
+
+
+@pytest.mark.parametrize("n_threads", [-1, 0, 1025, 100_000])
+def test_threads_that_no_machine_could_start_are_refused(n_threads: int) -> None:
+    program, _ = a_model("plain")
+    with pytest.raises(UsageError, match=f"engine: {n_threads} threads; expected 1 to 1024"):
+        Engine(program, 5, n_threads)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from cllm import errors
-from cllm.errors import CllmError, ConfigError, InstabilityAbort, UsageError, did_you_mean
+from cllm.errors import CllmError, ConfigError, InstabilityAbort, UsageError, count, did_you_mean
 
 
 def test_an_error_says_who_what_came_what_was_expected_and_what_to_do() -> None:
@@ -39,3 +39,9 @@ def test_every_error_is_one_of_ours() -> None:
 )
 def test_did_you_mean(word: str, advice: str) -> None:
     assert did_you_mean(word, ["batch_size", "seed"]) == advice
+    assert did_you_mean("zebra", ["batch_size"], "look at the list") == "look at the list"
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 tokens"), (1, "1 token"), (2, "2 tokens"), (1234, "1,234 tokens")])
+def test_a_number_of_things(n: int, text: str) -> None:
+    assert count(n, "token") == text

@@ -40,7 +40,7 @@ def test_it_stops_a_run_with_its_name_in_the_message(capsys: pytest.CaptureFixtu
     # A fresh model of bytes begins at a loss of log(256) = 5.55.
     assert train("-p", "./my_check.py", "--set", "checks.my_check.limit=5.0") == 17
     error = capsys.readouterr().err
-    assert "step 0: my_check: loss 5." in error
+    assert "step 1: my_check: loss 5." in error
     assert "is above 5.0" in error
 
 
@@ -57,7 +57,8 @@ def test_below_the_limit_the_run_ends_well() -> None:
 
 def test_without_the_plugin_its_name_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--set", "checks.my_check=true") == 2
-    assert 'name = "my_check"' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert 'name = "my_check"' in error and "or load the plugin that has it: -p FILE" in error
 
 
 @pytest.mark.parametrize(

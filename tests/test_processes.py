@@ -17,7 +17,7 @@ import pytest
 import cllm
 from cllm.engine import Engine, Interrupted
 from cllm.errors import DataError
-from cllm.interrupts import first_interrupt_calls
+from cllm.interrupts import Interrupts, Terminated
 from tests.models import Tree, a_batch, a_model, digest
 from tests.runs import config
 
@@ -153,11 +153,54 @@ def test_a_stopped_trainer_still_evaluates(tmp_path: Path) -> None:
         assert evaluation is not None and evaluation.n_tokens > 0
 
 
+@pytest.fixture
+def terminations() -> Iterator[None]:
+    """A SIGTERM that ends nothing, should a test fail."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize("before", [signal.SIG_IGN, signal.default_int_handler])
 def test_the_first_interrupt_asks_unless_interrupts_are_ignored(before: Any, interrupts: None) -> None:
     signal.signal(signal.SIGINT, before)
     asked: list[int] = []
-    with first_interrupt_calls(lambda: asked.append(1)):
+    with Interrupts(lambda: asked.append(1)):
         signal.raise_signal(signal.SIGINT)
-        assert (signal.getsignal(signal.SIGINT), len(asked)) == (before, int(before != signal.SIG_IGN))
+        assert len(asked) == int(before != signal.SIG_IGN)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_second_interrupt_waits_and_the_third_breaks_in(
+    interrupts: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+    with pytest.raises(KeyboardInterrupt), Interrupts(lambda: asked.append(1)):
+        signal.raise_signal(signal.SIGINT)
+        assert not capfd.readouterr().err
+        signal.raise_signal(signal.SIGINT)
+        assert "once more ends at once" in capfd.readouterr().err
+        signal.raise_signal(signal.SIGINT)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_termination_that_is_ignored_or_handled_stays_so(
+    before: Any, interrupts: None, terminations: None
+) -> None:
+    signal.signal(signal.SIGTERM, before)
+    with Interrupts(lambda: None):
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143)])
+def test_a_run_ends_by_the_signal_that_came_first(
+    number: signal.Signals, code: int | None, interrupts: None, terminations: None
+) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with Interrupts(lambda: None) as inside:
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        signal.raise_signal(number)
+    assert isinstance(inside.ending(), Terminated if code else KeyboardInterrupt)
+    assert getattr(inside.ending(), "code", None) == code
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

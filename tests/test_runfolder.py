@@ -108,7 +108,7 @@ def test_out_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(RunFolderError, match="out: File exists"):
+    with pytest.raises(RunFolderError, match="out is a file; expected an empty folder or a new name; choose another"):
         RunFolder.create(out=tmp_path / "out")
 
 

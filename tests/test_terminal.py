@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 
 from cllm.cli import generate, main, train
 from cllm.cli.terminal import visible, visible_pieces
+from cllm.hooks.manager import build_manager
 
 WILD = "a\x1b[2Jb\x07c\rd\x08e\x7ff\x9b1mg\u202eh\u2028i\x00"
 TAMED = "a\\x1b[2Jb\\x07c\\rd\\x08e\\x7ff\\x9b1mg\\u202eh\\u2028i\\x00"
@@ -40,8 +42,8 @@ def test_a_last_carriage_return_is_not_lost() -> None:
 
 
 class WildModel:
-    def stream(self, *_: object) -> list[str]:
-        return list(WILD)
+    def stream(self, *_: object) -> Iterator[str]:
+        return iter(WILD)
 
     def generate(self, *_: object, **__: object) -> str:
         return WILD
@@ -60,6 +62,6 @@ def test_generate_spares_terminals_and_is_exact_in_files(
 def test_the_sample_after_training_is_safe_everywhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cllm.generate", SimpleNamespace(load=lambda _: WildModel()))
-    train._show_sample(Path("run"))
+    monkeypatch.setitem(sys.modules, "cllm.generate", SimpleNamespace(load=lambda *_: WildModel()))
+    train._show_end(Path("run"), build_manager(), can_write=True)
     assert f"What the model writes:\n{TAMED}\n" in capsys.readouterr().out

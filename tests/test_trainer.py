@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import cllm
-from cllm import checkpoint, ledger
+from cllm import atomic, checkpoint, ledger
 from cllm.errors import ConfigError, DataError, InstabilityAbort, RunFolderError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
@@ -46,6 +49,13 @@ def test_epochs_become_steps(tmp_path: Path) -> None:
     with cllm.Trainer(settings, tmp_path / "run") as trainer:
         windows = trainer.parts.batches.windows_per_epoch
         assert trainer.n_steps == max(1, int(0.1 * windows / 5))
+
+
+def test_steps_and_epochs_exclude_each_other_in_a_config_made_in_python(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    both = msgspec.structs.replace(settings, train=msgspec.structs.replace(settings.train, epochs=1.0))
+    with pytest.raises(ConfigError, match=r"steps = 12 and epochs = 1\.0"):
+        cllm.Trainer(both, tmp_path / "run")
 
 
 class Verdict:
@@ -88,12 +98,30 @@ def test_abort_names_the_check_and_leaves_the_last_good_state(answer: Any, tmp_p
         list(trainer)
     assert caught.value.exit_code == 17
     assert trainer.state.step == 6
+    assert caught.value.todo.startswith(f"the state after step 6 is saved in {tmp_path / 'run'}; begin a new run")
+    assert digest_of(tmp_path / "run") == trainer.state.digest()  # the newest checkpoint before is of step 5
 
 
-def test_ten_skips_in_a_row_end_the_run(tmp_path: Path) -> None:
-    answers = {n: SkipStep("never") for n in range(20)}
-    with pytest.raises(InstabilityAbort, match="in a row"):
-        train(config(tmp_path), tmp_path / "run", checks=[Verdict(answers)])
+@pytest.mark.parametrize("first", [0, 5, 7])
+def test_ten_skips_in_a_row_end_the_run_and_are_saved(first: int, tmp_path: Path) -> None:
+    """At the start, after a step that was saved (every fifth is), and after one that was not."""
+    checks = [Verdict({n: SkipStep("never") for n in range(first, first + 20)})]
+    with cllm.Trainer(config(tmp_path), tmp_path / "run", checks=checks) as trainer:
+        with pytest.raises(InstabilityAbort, match=f"10 batches in a row .* after step {first} is saved in"):
+            list(trainer)
+        assert (trainer.state.step, trainer.state.batch_index) == (first, first + 10)
+    assert digest_of(tmp_path / "run") == trainer.state.digest()
+
+
+def test_a_state_that_is_not_finite_is_not_saved_at_an_abort(tmp_path: Path) -> None:
+    with cllm.Trainer(config(tmp_path), tmp_path / "run", checks=[Verdict({6: Abort("enough")})]) as trainer:
+        with pytest.raises(InstabilityAbort, match=r"enough.*after step 6 could not be saved .* is not finite"):
+            for report in trainer:
+                if report.step == 6:
+                    trainer.state.parameters[3] = math.nan
+        assert not trainer.is_saved
+    saved = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
+    assert saved is not None and saved.snapshot.step == 5
 
 
 def test_a_lower_learning_rate_is_used(tmp_path: Path) -> None:
@@ -114,6 +142,29 @@ def test_numeric_keys_may_not_change_on_resume(tmp_path: Path) -> None:
     train(config(tmp_path), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"train\.batch_size was 5, is 6"):
         cllm.Trainer(config(tmp_path, "train.batch_size=6"), resume=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "came"),
+    [
+        ("optimizer.name=sgd", "optimizer.name was 'adamw', is 'sgd'"),
+        ("schedule.name=constant", "schedule.name was 'cosine', is 'constant'"),
+        ("reducer.name=ordered", "reducer.name was 'tree', is 'ordered'"),
+        ("checks.spike.name=clip", "checks.spike.name was 'spike', is 'clip'"),
+        ("checks.spike=false", "checks.spike.name was 'spike', is None"),
+        ("data.tokenizer=char", "data.tokenizer was 'byte', is 'char'"),
+        ("train.steps=2", "train.steps = 2, and the run has made 12 already"),
+    ],
+)
+def test_what_differs_on_resume_is_named_and_nothing_is_written(override: str, came: str, tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run")
+    before = (tmp_path / "run" / "config.toml").read_text()
+    wanted = cllm.load_config(tmp_path / "run" / "config.toml", [override])
+    with pytest.raises(ConfigError) as caught:
+        cllm.Trainer(wanted, resume=tmp_path / "run")
+    assert (caught.value.who, caught.value.came) == ("resume", came)
+    assert "numeric" not in caught.value.expected
+    assert (tmp_path / "run" / "config.toml").read_text() == before
 
 
 def rewritten(config_of_run: Any, text: str) -> Any:
@@ -242,3 +293,37 @@ def test_ctrl_c_is_answered_quickly_and_saves(tmp_path: Path) -> None:
     saved = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
     assert saved is not None
     assert saved.snapshot.step >= 1
+
+
+@pytest.fixture
+def interrupted_saves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Ctrl-C comes as often as the list says in the middle of each save."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    times = [0]
+    write = atomic.write_verified
+
+    def interrupted(path: Path, parts: Any) -> str:
+        if path.name == checkpoint.MODEL:
+            for _ in range(times[0]):
+                signal.raise_signal(signal.SIGINT)
+        return write(path, parts)
+
+    monkeypatch.setattr(atomic, "write_verified", interrupted)
+    yield times
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("n_more", "is_saved"), [(0, True), (1, True), (2, False)])
+def test_a_second_ctrl_c_waits_for_the_save_and_a_third_does_not(
+    n_more: int, is_saved: bool, interrupted_saves: list[int], tmp_path: Path
+) -> None:
+    with cllm.Trainer(config(tmp_path), tmp_path / "run") as trainer:
+        with pytest.raises(KeyboardInterrupt):
+            for report in trainer:
+                if report.step == 7:
+                    signal.raise_signal(signal.SIGINT)
+                    interrupted_saves[0] = n_more
+        assert (trainer.state.step, trainer.is_saved) == (7, is_saved)
+    saved = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
+    assert saved is not None and saved.snapshot.step == (7 if is_saved else 5)
+    assert not list(tmp_path.rglob(f"{atomic.TEMPORARY}*"))

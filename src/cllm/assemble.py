@@ -11,6 +11,7 @@ import msgspec
 
 from cllm import kernels
 from cllm.config import Config, Part
+from cllm.config.rules import check_rules
 from cllm.data.batches import Batches
 from cllm.data.source import Kinds, OpenData, open_data
 from cllm.engine import Engine, Gradient
@@ -97,6 +98,7 @@ def open_run_data(config: Config, plugins: Plugins, cache: Path) -> OpenData:
 
 def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, Batches]:
     """The config with what the data decides written into it: vocabulary size, steps, the schedule's length."""
+    check_rules(config)  # a Config that was made in Python has not met them
     vocab_size = config.model.vocab_size or data.train.vocab_size
     if vocab_size < data.train.vocab_size:
         raise ConfigError(

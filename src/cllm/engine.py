@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.errors import DataError, KernelError, MemoryLimitError
+from cllm.env import MOST_THREADS
+from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError, count
 from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
 from cllm.machine import memory_limit
@@ -70,12 +71,14 @@ class Engine:
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
     ) -> None:
+        if not 1 <= n_threads <= MOST_THREADS:
+            raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self.n_shards = len(self.boundaries) - 1
         most_sequences = int(np.diff(self.boundaries).max())
         self.lowered = lower(program, most_sequences * program.block_size, program.block_size, share_memory)
-        check_memory(self.memory_estimate(), f"{program.n_parameters:,} parameters, {n_threads} threads")
+        check_memory(self.memory_estimate(), f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self._workers = _Workers(self.lowered, runs_of_shards(self.n_shards, n_threads))
         self._packed = np.empty(max(1, self.lowered.packed_size), dtype=np.float32)
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
@@ -193,7 +196,7 @@ class Engine:
         """All shards' gradients side by side, combined over slices of the parameters."""
         check_memory(
             {"gradients of all shards": 4 * self.n_shards * self.program.n_trainable},
-            f"a gather reducer over {self.n_shards} shards",
+            f"a gather reducer over {count(self.n_shards, 'shard')}",
         )
         rows, total = self._gradients.for_gathers(self.n_shards)
         self._workers.take_runs([[_at(rows[s]) for s in range(*run)] for run in self._workers.runs])

@@ -62,6 +62,12 @@ def trace_plugins() -> bool:
     return bool(_integer(TRACE_PLUGINS, lowest=0, highest=1))
 
 
+def check() -> None:
+    """Raises UsageError for a switch whose value makes no sense, also where nobody would have read it."""
+    for read in (debug, isa, threads, trace_plugins):
+        read()
+
+
 def _text(variable: Variable) -> str | None:
     # An empty value counts as unset: `CLLM_ISA= cllm train` is how a shell switches one off for one command.
     return os.environ.get(variable.name, "").strip() or None

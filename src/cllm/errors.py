@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -63,7 +62,7 @@ class PluginError(CllmError):
 
 
 class KernelError(CllmError):
-    """Arrays that a kernel cannot take, or an instruction set that is not there."""
+    """Arrays that a kernel cannot take."""
 
 
 class ProgramError(CllmError):
@@ -80,7 +79,14 @@ class InstabilityAbort(CllmError):
     exit_code = 17
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do."""
+def did_you_mean(word: str, choices: Iterable[str], otherwise: str = "choose one of these") -> str:
+    """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do, if one is."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(choices), n=1)
-    return f'did you mean "{near[0]}"?' if near else "choose one of these"
+    return f'did you mean "{near[0]}"?' if near else otherwise
+
+
+def count(n: int, thing: str) -> str:
+    """Return a number of things as a message has it: 1 document, 2,668 documents."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from numpy.typing import ArrayLike
 
 from cllm.assemble import open_run_data
 from cllm.config import load_config
@@ -13,13 +16,14 @@ from cllm.errors import DataError
 from cllm.evaluate import Evaluation, evaluate
 from cllm.generate import load
 from cllm.hooks.plugins import Plugins
+from cllm.hooks.specs import Tokenizer
 from cllm.machine import default_threads
 from cllm.resume import refuse_other_data
 from cllm.runfolder import RunFolder
 
 
 def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> Evaluation:
-    """Loss, perplexity and bits per byte of the run in `path`. Raises DataError where nothing is held out."""
+    """Loss, perplexity and bits per byte (None without a tokenizer). Raises DataError where nothing is held out."""
     model = load(path, plugins)
     folder = RunFolder.open(path)
     config = load_config(folder.config_path)
@@ -32,6 +36,10 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
         program = plugins.factory("model", config.model.family)(config.model, "evaluate")
         engine = Engine(program, config.train.batch_size, n_threads or default_threads())
         batches = evaluation_batches(data.validation, config.model.block_size, config.train.batch_size)
-        return evaluate(
-            engine, model.parameters, batches, lambda ids: len(model.tokenizer.decode(ids).encode("utf-8", "replace"))
-        )
+        return evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
+
+
+def _byte_counter(tokenizer: Tokenizer | None) -> Callable[[ArrayLike], int] | None:
+    if tokenizer is None:
+        return None
+    return lambda ids: len(tokenizer.decode(ids).encode("utf-8", "replace"))

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from cllm import kernels
 from cllm.assemble import Assembly
 from cllm.checkpoint import RunFacts
+from cllm.data.tokenizers import UNKNOWN
 from cllm.hooks.plugins import Plugins
 from cllm.huggingface import gpt2_config
 
@@ -20,8 +21,7 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
             n_head=model.n_head, activation=model.activation, layernorm_epsilon=model.layernorm_epsilon,
             dropout=model.dropout,
         ),
-        # Foreign token files do not say which tokenizer made them; such a model trains, and cannot write text.
-        tokenizer=parts.data.tokenizer.to_json() if parts.data.tokenizer else {"name": "unknown"},
+        tokenizer=parts.data.tokenizer.to_json() if parts.data.tokenizer else UNKNOWN,
         n_shards=parts.engine.n_shards,
         plugins=plugins.record(),
         numerics_version=kernels.NUMERICS_VERSION,

@@ -13,9 +13,9 @@ from cllm import checkpoint
 from cllm.assemble import kinds_of
 from cllm.checkpoint import RunFacts
 from cllm.config import Config, load_config
-from cllm.data.tokenizers import load_tokenizer, stream_decoder
+from cllm.data.tokenizers import UNKNOWN, load_tokenizer, stream_decoder
 from cllm.decoder import Decoder
-from cllm.errors import CheckpointError, UsageError
+from cllm.errors import CheckpointError, TokenizerError, UsageError
 from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
@@ -31,7 +31,7 @@ class Model:
 
     config: Config
     parameters: NDArray[np.float32]
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None  # None where the token files did not say what made them: it cannot write text
     decoding: Program
     step: int
     facts: RunFacts  # what the checkpoint says of its run
@@ -50,6 +50,11 @@ class Model:
         """Pieces of text as they are chosen, up to `stop`, which is left out."""
         if max_new_tokens < 0:
             raise UsageError("generate", f"{max_new_tokens} new tokens", "0 or more", "ask for 200")
+        if self.tokenizer is None:
+            raise TokenizerError(
+                "generate", "a model of token files that do not say what made them", "a model whose tokenizer is known",
+                "train it on text, or on the files of `cllm prepare`",
+            )
         decoder, written = Decoder(self.decoding, self.parameters), stream_decoder(self.tokenizer)
         logits = decoder.feed(self.tokenizer.encode(prompt or "\n"))
         held = ""
@@ -85,5 +90,7 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     parameters = np.empty(program.n_parameters, dtype=np.float32)
     for name, view in program.views(parameters):
         view[...] = saved.snapshot.parameters[name]
-    tokenizer = load_tokenizer(saved.path / "tokenizer.json", kinds_of(plugins).tokenizer)
+    tokenizer = None
+    if saved.facts.tokenizer != UNKNOWN:
+        tokenizer = load_tokenizer(saved.path / checkpoint.TOKENIZER, kinds_of(plugins).tokenizer)
     return Model(config, parameters, tokenizer, program, saved.snapshot.step, saved.facts)

@@ -41,8 +41,8 @@ class LineWriter:
                 raise
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add one record; NaN and infinities, which JSON lacks, become the strings "nan", "inf", "-inf"."""
-        self.append(json.dumps(_finite(record), allow_nan=False).encode())
+        """Add one record, see `line_of`."""
+        self.append(line_of(record).encode())
 
     def close(self) -> None:
         """Give the file back; closing twice is allowed."""
@@ -55,6 +55,11 @@ class LineWriter:
             data = data[os.write(self._descriptor, data) :]
         if self._durable:
             os.fsync(self._descriptor)
+
+
+def line_of(record: Mapping[str, Any]) -> str:
+    """A record in strict JSON; NaN and infinities, which JSON lacks, become the strings "nan", "inf", "-inf"."""
+    return json.dumps(_finite(record), allow_nan=False)
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:

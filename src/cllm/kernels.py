@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cllm import env
 from cllm._kernels import cpu
-from cllm.errors import KernelError
+from cllm.errors import KernelError, UsageError
 from cllm.philox import SEED_BITS
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ OP_MODULES = (
 
 
 def choose_instruction_set() -> str:
-    """CLLM_ISA, else the best that this processor has and this build brings."""
+    """CLLM_ISA, else the best that this processor has and this build brings. Raises UsageError."""
     runs = [name for name in cpu.instruction_sets() if _is_built(name)]
     asked = env.isa()
     if asked is None:
         return runs[0]
     if asked not in runs:
-        raise KernelError("CLLM_ISA", asked, f"one that this machine runs: {', '.join(runs)}", "unset CLLM_ISA")
+        raise UsageError("CLLM_ISA", asked, f"one that this machine runs: {', '.join(runs)}", "unset CLLM_ISA")
     return asked
 
 

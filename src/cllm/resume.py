@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,7 +16,7 @@ from cllm.hooks.plugins import Plugins
 
 
 def resumed_config(path: Path, wanted: Config, plugins: Plugins) -> Config:
-    """`wanted`, completed as the run at `path` was. ConfigError shows numeric keys that differ from the run's."""
+    """`wanted`, completed as the run at `path` was. ConfigError shows what differs from the run and may not."""
     old = load_config(path)
     if old.model.vocab_size is None:  # written before its data was open: no step has been made that could differ
         return wanted
@@ -22,16 +24,29 @@ def resumed_config(path: Path, wanted: Config, plugins: Plugins) -> Config:
         wanted = msgspec.structs.replace(
             wanted, model=msgspec.structs.replace(wanted.model, vocab_size=old.model.vocab_size)
         )
+    # Names first: another optimizer cannot take the options of the run's, and its complaint would not say why.
+    _refuse([change for change in difference(old, wanted) if change[0].endswith((".name", ".loader"))])
     # A run that is resumed for more steps keeps the schedule that it began with.
     wanted = plugins.complete(wanted, old.schedule.options.get("decay_steps"))
-    differing = difference(old, wanted)
-    if differing:
-        lines = "; ".join(f"{key} was {before!r}, is {after!r}" for key, before, after in differing[:5])
+    _refuse(difference(old, wanted))
+    return wanted
+
+
+def _refuse(changes: Sequence[tuple[str, Any, Any]]) -> None:
+    if changes:
         raise ConfigError(
-            "resume", lines, "the numeric values that the run was started with",
+            "resume", "; ".join(f"{key} was {before!r}, is {after!r}" for key, before, after in changes[:5]),
+            "the values that the run was started with",
             "leave them out, or start a new run with --init-from to use its weights",
         )
-    return wanted
+
+
+def refuse_fewer_steps(n_steps: int, saved: Checkpoint) -> None:
+    """ConfigError for an end that lies behind."""
+    made = saved.snapshot.step
+    if n_steps < made:
+        came = f"train.steps = {n_steps}, and the run has made {made} already"
+        raise ConfigError("resume", came, f"{made} or more", "leave it out, or ask for more")
 
 
 def refuse_other_data(facts: RunFacts, data: OpenData, who: str) -> None:

@@ -44,14 +44,14 @@ class RunFolder:
             return cls._locked(path, used=False)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """A run folder to read from; RunFolderError if it is not one."""
+    def open(cls, path: Path, who: str = "run folder") -> RunFolder:
+        """A run folder to read from; RunFolderError, raised for `who`, if it is not one."""
         with atomic.disk_errors(RunFolderError, "run folder", path):
             if (path / "config.toml").is_file():
                 return cls(path, None)
-            came = f"{path} has no config.toml" if path.is_dir() else f"{path} is not a folder"
+            came = f"{path} has no config.toml" if path.is_dir() else f"there is no folder {path}"
         raise RunFolderError(
-            "run folder",
+            who,
             came,
             "the folder of a run",
             "give the folder that the run named when it started, such as runs/NAME-1",
@@ -60,7 +60,7 @@ class RunFolder:
     @classmethod
     def resume(cls, path: Path) -> RunFolder:
         """Open and lock a run folder to go on in it, and remove what a killed process left half-written."""
-        cls.open(path)
+        cls.open(path, "resume")
         with atomic.disk_errors(RunFolderError, "run folder", path):
             return cls._locked(path, used=True)
 
@@ -162,6 +162,8 @@ def _numbers(root: Path, name: str) -> list[int]:
 
 
 def _empty(out: Path) -> Path:
+    if out.is_file():
+        raise _used(f"{out} is a file")
     out.mkdir(parents=True, exist_ok=True)
     _refuse_used(out)
     return out
@@ -172,9 +174,8 @@ def _refuse_used(path: Path) -> None:
     names = [name for name in os.listdir(path) if name != LOCK and not name.startswith(atomic.TEMPORARY)]
     used = [name for name in names if name != "checkpoints" or any((path / name).iterdir())]
     if used:
-        raise RunFolderError(
-            "run folder",
-            f"{path} is not empty: it has {sorted(used)[0]}",
-            "an empty folder or a new name",
-            "choose another --out, or go on with that run by --resume",
-        )
+        raise _used(f"{path} is not empty: it has {sorted(used)[0]}", ", or go on with that run by --resume")
+
+
+def _used(came: str, or_else: str = "") -> RunFolderError:
+    return RunFolderError("run folder", came, "an empty folder or a new name", f"choose another --out{or_else}")

@@ -18,7 +18,7 @@ from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
 from cllm.engine import Interrupted
-from cllm.errors import InstabilityAbort
+from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
@@ -27,9 +27,9 @@ from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
-from cllm.interrupts import first_interrupt_calls
+from cllm.interrupts import Interrupts
 from cllm.progress import Pace
-from cllm.resume import refuse_other_data, refuse_other_numerics, resumed_config
+from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
 
 MOST_SKIPS_IN_A_ROW = 10
@@ -41,7 +41,8 @@ class Trainer:
     out: the run folder, absent or empty; left out, runs/NAME-N. resume: a run folder to go on in. init_from: a
     run whose weights the first step starts from. reducer and checks: plain objects instead of, or besides, those
     that the config names. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is
-    saved, KeyboardInterrupt goes on.
+    saved, KeyboardInterrupt goes on; and on SIGTERM, unless the program handles it itself, the same with Terminated, a
+    SystemExit.
     """
 
     def __init__(
@@ -94,12 +95,13 @@ class Trainer:
         self.debug = Debug.of(
             env.debug(), self.parts.program, train.batch_size, train.micro_batch_size, train.seed
         )
-        self._saved_step = self.state.step if saved is not None else -1
+        self._saved = self._place if saved is not None else None  # the place of the newest checkpoint
         if init_from is not None and saved is None:
             self.save()  # or a resume before the first checkpoint would not know of these weights
 
     def _restore(self, saved: Checkpoint) -> None:
         refuse_other_numerics(saved, self.facts)
+        refuse_fewer_steps(self.n_steps, saved)
         checkpoint.restore(self.state, saved)
         self.warnings = saved.warnings
 
@@ -107,16 +109,16 @@ class Trainer:
         """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""
         self._clear()
         self.plugins.fire("cllm_run_start", run=self._info())
-        try:
-            with first_interrupt_calls(self.stop):
+        with Interrupts(self.stop) as interrupts:
+            try:
                 yield from self._steps()
-            self.save()
-        except Interrupted:
-            self.save()
-            raise KeyboardInterrupt from None
-        finally:
-            self._clear()  # the run has ended, as was asked; an evaluation afterwards is another matter
-            self.plugins.fire("cllm_run_end", run=self._info())
+                self.save()
+            except Interrupted:
+                self.save()
+                raise interrupts.ending() from None
+            finally:
+                self._clear()  # the run has ended, as was asked; an evaluation afterwards is another matter
+                self.plugins.fire("cllm_run_end", run=self._info())
 
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
@@ -154,10 +156,10 @@ class Trainer:
                 reasons=decision.reasons, digest=state.digest() if updated and self._is_due("digest") else None,
             )
             self._tell(report)
-            self._refuse_to_go_on(report)
             if updated and self._is_due("checkpoint"):
                 self.save()
             yield report
+            self._refuse_to_go_on(report)
 
     def evaluate(self) -> Evaluation | None:
         """The loss over the validation part, or as much of it as eval_batches says."""
@@ -171,10 +173,20 @@ class Trainer:
         self._validation = (self.state.step, result.loss)
         return result
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether there is a checkpoint of the last finished state."""
+        return self._saved == self._place
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        # Batches too: after an update that was saved, others may have been skipped.
+        return self.state.step, self.state.batch_index
+
     @standard_floats()
     def save(self) -> Path | None:
         """A checkpoint of the last finished state, if there is none yet."""
-        if self._saved_step == self.state.step:
+        if self.is_saved:
             return None
         settings = self.config.checkpoint
         measured = self._validation if self._validation and self._validation[0] == self.state.step else None
@@ -182,7 +194,7 @@ class Trainer:
             self.folder.checkpoints, self.state, self.facts, validation_loss=measured[1] if measured else None,
             keep=settings.keep, keep_best=settings.keep_best,
         )
-        self._saved_step = self.state.step
+        self._saved = self._place
         self.plugins.fire("cllm_checkpoint", path=path)
         return path
 
@@ -213,17 +225,24 @@ class Trainer:
 
     def _refuse_to_go_on(self, report: StepReport) -> None:
         """InstabilityAbort where a check demands it, or where nothing but skips has come for too long."""
-        if report.decision == "abort":
-            raise InstabilityAbort(
-                f"step {report.step}", "; ".join(report.reasons), "a step that all checks allow",
-                f"the last good state is in {self.folder.path}; lower the learning rate or look at the data",
-            )
         last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:] if report.decision == "skip" else []
-        if len(last) == MOST_SKIPS_IN_A_ROW and last[-1] - last[0] == MOST_SKIPS_IN_A_ROW - 1:
-            raise InstabilityAbort(
-                f"step {self.state.step}", f"{MOST_SKIPS_IN_A_ROW} batches in a row were skipped",
-                "an update now and then", "lower the learning rate, or look at what the checks complain of",
-            )
+        if report.decision == "abort":
+            came, expected = "; ".join(report.reasons), "a step that all checks allow"
+        elif len(last) == MOST_SKIPS_IN_A_ROW and last[-1] - last[0] == MOST_SKIPS_IN_A_ROW - 1:
+            came, expected = f"{MOST_SKIPS_IN_A_ROW} batches in a row were skipped", "an update now and then"
+        else:
+            return
+        advice = f"begin a new run with --init-from {self.folder.path} and a lower learning rate, or look at the data"
+        raise InstabilityAbort(f"step {report.step + 1}", came, expected, f"{self._kept()}; {advice}")
+
+    def _kept(self) -> str:
+        """Saves the last finished state, which a step that is refused has not touched; says what has become of it."""
+        state = f"the state after step {self.state.step}"
+        try:
+            self.save()
+        except CheckpointError as error:  # a state that is not finite, or a disk that is full
+            return f"{state} could not be saved ({error.came})"
+        return f"{state} is saved in {self.folder.path}"
 
     def _is_due(self, what: str) -> bool:
         """Whether this step is one to evaluate, digest or save at; the last one always is."""

@@ -34,7 +34,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             {"eta_seconds": None, "tokens_per_second": 12.4, "decision": "skip", "reasons": ("a: b", "c: d")},
-            "step 10/100  loss 2.5000  12 tokens/s  useful CPU 97%  skip: a: b; c: d",
+            "step 11/100  loss 2.5000  12 tokens/s  useful CPU 97%  skip: a: b; c: d",
         ),
         ({"loss": math.nan}, "step 10/100  loss nan  76.8k tokens/s  useful CPU 97%  ETA 1:05"),
     ],

@@ -47,7 +47,8 @@ DATA = "data.path=book.txt"
         ("data.mixture=[{path='a'},{path='b',wieght=2}]", "[data] mixture[1] has no 'wieght'", "", '"weight"?'),
         ("data.mixture=[{path='a',weight=0}]", "mixture[0] weight = 0", "a number above 0", ""),
         ("data.mixture=[{weight=1}]", "mixture[0] without path", "text", "add path"),
-        ("data.mixture=['a']", "mixture = ['a']", "a list, each a table of path, weight", "$[0]"),
+        ("data.mixture=['a']", 'mixture[0] = "a"', "a table of path, weight", "without quotes"),
+        ("data.source=['a', 3]", "[data] source[1] = 3", "text", 'write "3", with quotes'),
         ("name=../x", 'name = "../x"', "letters, digits", ""),
         ("name='x\\n'", "name = ", "letters, digits", ""),
         ("optimizer=3", "optimizer = 3", "a table", "[optimizer]"),
@@ -67,7 +68,7 @@ DATA = "data.path=book.txt"
 )
 def test_an_error_names_place_value_expectation_and_remedy(override: str, came: str, wanted: str, todo: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(overrides=[DATA, override])
+        load_config(overrides=[override], base={"data": {"path": "book.txt"}})
     assert came in caught.value.came
     assert wanted in caught.value.expected
     assert todo in caught.value.todo
@@ -117,6 +118,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     size: Annotated[int, msgspec.Meta(ge=2, lt=9)]
     pair: tuple[float, float] = (1.0, 2.0)
+    many: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
     flag: bool = False
     low: float = 0.0
 
@@ -131,6 +133,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         ({}, "[it] without size; expected a whole number, at least 2, below 9; add size"),
         ({"size": 1}, "[it] size = 1; expected a whole number, at least 2, below 9; choose another value"),
         ({"size": 3, "pair": [1.0]}, "[it] pair = [1.0]; expected a list of 2: a number, a number; "),
+        ({"size": 3, "pair": [1.0, "x"]}, '[it] pair[1] = "x"; expected a number; write it without'),
+        ({"size": 3, "many": [1, 0]}, "[it] many[1] = 0; expected a whole number, at least 1; choose another value"),
         ({"size": 3, "flag": "yes"}, '[it] flag = "yes"; expected true or false; write it without quotes'),
         ({"size": 3, "low": 4.0}, "[it]: low is above size; expected values that fit together"),
     ],

@@ -118,6 +118,43 @@ def test_a_layer_replaces_the_alternatives_of_lower_ones(
     assert {key: getattr(train, key) for key in kept} == kept
 
 
+@pytest.mark.parametrize(
+    ("overrides", "came"),
+    [
+        (["train.steps=3", "train.epochs=1"], "steps = 3 and epochs = 1.0"),
+        (["train.epochs=1", "train.steps=3"], "steps = 3 and epochs = 1.0"),
+        (["data.loader=pydoc"], "path and loader"),
+        (["train.steps=3", "train=5"], "train = 5, and keys below train"),
+        (["train=5", "train.steps=3"], "train = 5, and keys below train"),
+        (["train=5"], "train = 5"),
+        (["data.options.x=1", "data.options=5"], "data.options = 5, and keys below data.options"),
+        (["checks.spike.window=9", "checks.spike=3"], "checks.spike = 3, and keys below checks.spike"),
+    ],
+)
+def test_overrides_that_exclude_each_other_are_refused(overrides: list[str], came: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=[DATA, *overrides], base={"train": {"epochs": 2}})
+    assert came in caught.value.came
+
+
+def test_a_value_does_not_take_the_tables_of_a_file_away(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[data]\npath = "book.txt"\n[train]\nseed = 2\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"train = 5, and keys below train; .* as in train\.KEY=VALUE"):
+        load_config(path, ["train=5"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_on"),
+    [
+        (["checks.spike=false", "checks.spike.window=9"], True),
+        (["checks.spike.window=9", "checks.spike=false"], False),
+    ],
+)
+def test_a_check_is_switched_off_and_on_again(overrides: list[str], is_on: bool) -> None:
+    assert ("spike" in load_config(overrides=[DATA, *overrides]).checks) == is_on
+
+
 def test_a_path_replaces_a_loader_with_its_source_and_options() -> None:
     base = {"data": {"loader": "squad", "source": "a.json", "options": {"x": 1}, "tokenizer": "char"}}
     data = load_config(overrides=[DATA], base=base).data
@@ -176,7 +213,7 @@ def _again(config: Config) -> Config:
     ],
 )
 def test_toml_gives_the_config_back(overrides: list[str]) -> None:
-    config = load_config(overrides=[DATA, *overrides])
+    config = load_config(overrides=overrides, base={"data": {"path": "book.txt"}})
     assert _again(config) == config
     assert to_toml(_again(config)) == to_toml(config)
 

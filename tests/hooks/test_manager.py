@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cllm.errors import PluginError, UsageError
+from cllm.hooks import found
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import PluginRow, Plugins
 from tests.hooks.conftest import Shelf
@@ -137,6 +139,25 @@ def test_an_unmarked_hook_is_explained(shelf: Shelf) -> None:
         build_manager([str(path)])
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("has an unknown hook", 'no hook is called cllm_register_reducer; .* did you mean "cllm_register_reducers"?'),
+        ("is a wrapper", "cllm_step_end is a wrapper; expected a plain function; leave out wrapper=True"),
+        ("yields a bad spec", "ReducerSpec 'Bad Name': name 'Bad Name'; expected small letters"),
+        ("yields another kind", r"cllm_register_reducers yields CheckSpec\(name='x'"),
+    ],
+)
+def test_what_cllm_refuses_of_a_plugin_is_said_once_under_its_name(what: str, message: str, shelf: Shelf) -> None:
+    path = shelf.module("faulty", BROKEN[what])
+    with pytest.raises(PluginError) as caught:
+        build_manager([str(path)])
+    assert re.match(re.escape(f"plugin faulty ({path}): ") + message, str(caught.value))
+    assert str(caught.value).count("; expected ") == 1
+    shelf.install("faulty", BROKEN[what])
+    assert re.match(message, row(build_manager(), "faulty").problem or "")
+
+
 def test_no_leaves_a_plugin_out_without_importing_it(shelf: Shelf) -> None:
     shelf.install("faulty", "raise SystemExit(3)")
     plugins = build_manager(["no:faulty"], strict=True)
@@ -148,18 +169,40 @@ def test_no_leaves_a_plugin_out_without_importing_it(shelf: Shelf) -> None:
     ("argument", "message"),
     [
         ("no:stirdy", 'did you mean "sturdy"?'),
-        ("no:", "expected one of builtin"),
+        ("no:", "expected one of sturdy"),
+        ("stirdy", "there is no plugin 'stirdy'; expected a file.py, a module, or no:NAME; did you mean \"sturdy\"?"),
+        ("no_such_module", "there is no plugin 'no_such_module'; .* see `cllm plugins list`"),
+        ("no_such_package.module", "there is no plugin 'no_such_package.module'"),
+        ("json.nothing", "there is no plugin 'json.nothing'"),
+        ("beside", 'did you mean "./beside.py"?'),
+        ("./besides.py", 'did you mean "beside.py"?'),
         ("no:builtin", "cllm can do without"),
         ("./absent.py", "No such file"),
         ("a-b", "expected a file.py, a module, or no:NAME"),
         ("", "expected a file.py"),
     ],
 )
-def test_a_p_that_makes_no_sense(argument: str, message: str, shelf: Shelf) -> None:
+def test_a_p_that_makes_no_sense(
+    argument: str, message: str, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("beside.py").touch()
     shelf.install("sturdy", GOOD.format(name="sturdy.x"))
     with pytest.raises(UsageError) as caught:
         build_manager([argument])
-    assert message in str(caught.value)
+    assert re.search(message, str(caught.value))
+
+
+def test_without_other_plugins_none_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found, "installed", lambda: iter(()))
+    with pytest.raises(UsageError, match=r"no:foo; expected a plugin that is there; none is but cllm's own; see `cllm"):
+        build_manager(["no:foo"])
+
+
+def test_a_module_that_misses_another_is_a_broken_plugin(shelf: Shelf) -> None:
+    shelf.module("incomplete", "import no_such_module_anywhere")
+    with pytest.raises(PluginError, match=r"plugin incomplete \(module incomplete\): ModuleNotFoundError: No module"):
+        build_manager(["incomplete"])
 
 
 def test_p_takes_a_file(shelf: Shelf, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cllm.errors import ConfigError, PluginError
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from tests.hooks.conftest import Shelf
+from tests.hooks.values import a_report
 
 SOURCE = """
     from msgspec import Struct
@@ -49,6 +50,7 @@ SOURCE = """
     @hookimpl
     def cllm_register_sinks():
         yield SinkSpec("plain", "without options", Anything)
+        yield SinkSpec("broken", "takes no report", lambda: type("It", (), {"emit": fails, "close": fails})())
 
     @hookimpl
     def cllm_register_reducers():
@@ -210,7 +212,7 @@ def test_a_loaders_options_are_completed_without_the_source(plugins: Plugins) ->
 )
 def test_completing_finds_what_is_wrong_before_anything_is_made(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_manager().complete(load_config(overrides=[*BASE, override]))
+        build_manager().complete(load_config(overrides=[override], base={"data": {"path": "book.txt"}}))
     assert message in str(caught.value)
 
 
@@ -218,6 +220,13 @@ def test_sinks_get_the_run_folder_and_the_cadence(tmp_path: Path) -> None:
     sinks = build_manager().make_sinks({"a": Part("console"), "b": Part("jsonl")}, tmp_path, 7)
     sinks.close()
     assert (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_sink_that_fails_is_named_with_its_plugin(
+    plugins: Plugins, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugins.make_sinks({"mine": Part("broken")}, tmp_path, 1).emit(a_report())
+    assert "warning: sink mine (broken of cllm-things) failed" in capsys.readouterr().err
 
 
 def test_events_reach_plugins_that_want_them_until_they_fail(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,9 +81,9 @@ class JsonlSink:
 
 
 def progress_line(report: StepReport) -> str:
-    """Return a report as one line of text."""
+    """Return a report as one line of text; a step that was not made has the number that it would have had."""
     columns = [
-        f"step {report.step}/{report.n_steps}",
+        f"step {report.step + (report.decision != 'step')}/{report.n_steps}",
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
         f"{_rate(report.tokens_per_second)} tokens/s",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from cllm.errors import CllmError
+from cllm.errors import CllmError, UsageError, did_you_mean
 
 # Name, module, summary: help needs no import of what it describes.
 COMMANDS = (
@@ -22,24 +20,60 @@ COMMANDS = (
     ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),
 )
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+EXIT_CODES = """\
+exit codes:
+  0 done, 1 failed, 2 wrong usage, 17 stopped by a check, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong usage."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command; returns its exit code. Whatever ends it in a way that users meet is one line, no traceback."""
+    try:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # at exit it would be too late to say what is wrong
+    except CllmError as error:
+        print(f"cllm: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("cllm: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
+        sys.stdout = None
+        if not isinstance(error, BrokenPipeError):  # else whoever read our output has left
+            print(f"cllm: {_explained(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _run(words: Sequence[str]) -> int:
+    # Here, within reach of main's handlers: a Ctrl-C that comes while modules are imported is one like any other.
+    import argparse
+    import importlib
+
+    from cllm import env
+
+    called = next((word for word in words if not word.startswith("-")), None)
+    names = [name for name, _ in COMMANDS]
+    if called is not None and called not in names:
+        expected = f"one of {', '.join(names)}"
+        raise UsageError("command", f"there is no {called!r}", expected, did_you_mean(called, names))
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "cllm", description="Trains small language models on CPUs.", epilog="Example: cllm train --demo",
+        "cllm", description="Trains small language models on CPUs.", formatter_class=raw,
+        epilog=f"example:\n  cllm train --demo\n\n{EXIT_CODES}",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    called = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS:
         if name == called:
+            env.check()
             module = importlib.import_module(f"cllm.cli.{name}")
-            example = argparse.RawDescriptionHelpFormatter
             command = subparsers.add_parser(
-                name, help=summary, description=module.__doc__, epilog=module.EXAMPLE, formatter_class=example
+                name, help=summary, description=module.__doc__, epilog=f"{module.EXAMPLE}\n\n{EXIT_CODES}",
+                formatter_class=raw,
             )
             module.add_arguments(command)
             command.set_defaults(run=module.run)
@@ -51,21 +85,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
-    return _run(options)
-
-
-def _run(options: argparse.Namespace) -> int:
     try:
         return int(options.run(options))
-    except CllmError as error:
-        print(f"cllm: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain again when it flushes at exit.
-        sys.stdout = None
-        return FAILED
+    except (CllmError, OSError):
+        raise
+    except Exception as error:
+        from cllm.hooks.blame import blamed
+
+        of_a_plugin = blamed(error, getattr(options, "plugins", ()))
+        if of_a_plugin is None:
+            raise
+        raise of_a_plugin from error
+
+
+def _explained(error: OSError) -> CllmError:
+    """An error that the system gave while results were written."""
+    from pathlib import Path
+
+    from cllm.atomic import disk_errors
+
+    try:
+        with disk_errors(CllmError, "output", Path("standard output")):
+            raise error
+    except CllmError as explained:
+        return explained
 
 
 def _print_version() -> int:

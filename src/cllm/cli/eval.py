@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
+from cllm.errors import count
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 
@@ -29,5 +30,6 @@ def run(options: argparse.Namespace) -> int:
                     "tokens": int(result.n_tokens)})
         return 0
     bits = f", bits per byte {result.bits_per_byte:.4f}" if result.bits_per_byte is not None else ""
-    print(f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}{bits} over {int(result.n_tokens):,} tokens")
+    tokens = count(int(result.n_tokens), "token")
+    print(f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}{bits} over {tokens}")
     return 0

@@ -59,6 +59,13 @@ def real(holds: Callable[[float], bool], expected: str) -> Callable[[str], float
     return number
 
 
+def not_empty(text: str) -> str:
+    """The type of an option that takes text, of which there must be some."""
+    if not text:
+        raise _refused(text, "some text")
+    return text
+
+
 def _refused(text: str, expected: str) -> argparse.ArgumentTypeError:
     # argparse names the option before it, and exits with 2.
     return argparse.ArgumentTypeError(f"{text!r}; expected {expected}; correct it, or leave it out for the default")

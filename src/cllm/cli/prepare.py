@@ -9,6 +9,7 @@ from pathlib import Path
 from cllm.assemble import kinds_of
 from cllm.cli.options import add_json, add_plugin_options, print_json, real
 from cllm.data.prepare import prepare
+from cllm.errors import UsageError, count
 from cllm.hooks.manager import build_manager
 
 EXAMPLE = """\
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    if not options.source and plugins.find("dataset", options.loader).requires("source"):
+        came, expected = f"{options.loader} without a source", "what it shall read: files, folders, patterns"
+        raise UsageError("prepare", came, expected, f"as in cllm prepare {options.loader} PATH")
     given = {"source": options.source[0] if len(options.source) == 1 else options.source} if options.source else {}
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
@@ -38,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
         print_json({**asdict(report), "out": str(out)})
         return 0
     print(
-        f"{report.n_segments:,} segments, {report.n_context_characters:,} characters of context, "
-        f"{report.n_tokens:,} tokens ({report.tokenizer}, vocabulary {report.vocab_size})"
+        f"{count(report.n_segments, 'segment')}, {count(report.n_context_characters, 'character')} of context, "
+        f"{count(report.n_tokens, 'token')} ({report.tokenizer}, vocabulary {report.vocab_size})"
     )
-    print(f"{report.n_documents:,} documents: {report.n_train_tokens:,} tokens to train on, "
+    print(f"{count(report.n_documents, 'document')}: {count(report.n_train_tokens, 'token')} to train on, "
           f"{report.n_validation_tokens:,} to validate, in {out}")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 from cllm.assemble import assemble, open_run_data
 from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json, whole
 from cllm.config import load_config
+from cllm.errors import count
 from cllm.hooks.manager import build_manager
 from cllm.profiling.peak import Peak, measure_peak
 from cllm.profiling.profile import Profile, profile
@@ -90,7 +91,7 @@ def show(seen: Profile, peak: Peak, by_op: bool) -> None:
         )
     print(f"{'waiting':{width}}                   {1e3 * seen.waiting() / n:8.3f}  {100 * seen.waiting() / whole:5.1f}")
     print(
-        f"a step: {1e3 * seen.seconds / n:.3f} ms on {seen.n_threads} threads, "
+        f"a step: {1e3 * seen.seconds / n:.3f} ms on {count(seen.n_threads, 'thread')}, "
         f"{seen.tokens_per_step * n / seen.seconds:,.0f} tokens/s; times of all threads are added up"
     )
     print(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cllm.cli import INTERRUPTED, TERMINATED
 from cllm.cli.options import add_plugin_options, add_threads, print_json
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
-from cllm.engine import Interrupted
-from cllm.errors import UsageError
+from cllm.errors import UsageError, count
 from cllm.hooks.manager import build_manager
+from cllm.hooks.plugins import Plugins
+from cllm.interrupts import Terminated
+from cllm.jsonl import line_of
+from cllm.runfolder import RunFolder
 
 EXAMPLE = """\
 examples:
@@ -46,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
                         help="set one value of the config")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes and memory, and stop")
-    parser.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
+    parser.add_argument("--json", action="store_true",
+                        help="print every step as a line of JSON, and nothing else; with --dry-run: its numbers")
     add_plugin_options(parser)
 
 
@@ -62,16 +68,22 @@ def run(options: argparse.Namespace) -> int:
             print(f"cllm: warning: {warning}", file=sys.stderr)
         folder = trainer.folder.path
         if trainer.state.step >= trainer.n_steps:
-            print(f"{folder} is finished: {trainer.n_steps} steps. To go on: --set train.steps=N")
+            finished = f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N"
+            print(finished, file=sys.stderr if options.json else sys.stdout)
             return 0
         try:
-            for _ in trainer:
-                pass
-        except (KeyboardInterrupt, Interrupted):
-            stopped = f"stopped after step {trainer.state.step}"
+            for report in trainer:
+                if options.json:
+                    print(line_of(asdict(report)), flush=True)
+        except (KeyboardInterrupt, Terminated) as end:
+            unsaved = "" if trainer.is_saved else ", which is not saved"
+            stopped = f"stopped after step {trainer.state.step}{unsaved}"
             print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
-            return 130
-    _show_sample(folder)
+            return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
+    if options.json:
+        print(f"Run folder: {folder}", file=sys.stderr)
+        return 0
+    _show_end(folder, plugins, can_write=trainer.parts.data.tokenizer is not None)
     return 0
 
 
@@ -84,9 +96,9 @@ def config_of(options: argparse.Namespace) -> Config:
     elif options.data is not None:
         base = {"name": _name_of(options.data), "model": {"preset": "tiny"}, "data": {"path": options.data}}
     elif options.resume is not None:
-        path = options.resume / "config.toml"
         if options.out or options.init_from:
             raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
+        path = RunFolder.open(options.resume, "resume").config_path
     overrides = list(options.overrides)
     if options.preset:
         overrides.insert(0, f"model.preset={options.preset}")
@@ -100,16 +112,21 @@ def _name_of(data: str) -> str:
     return stem or "run"
 
 
-def _show_sample(folder: Path) -> None:
-    from cllm.generate import load
+def _show_end(folder: Path, plugins: Plugins, can_write: bool) -> None:
+    following = [f"cllm eval {folder}", f"cllm digest {folder}"]
+    if can_write:
+        from cllm.generate import load
 
-    text = visible(load(folder).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
-    print(f"\nWhat the model writes:\n{text}\n")
+        text = visible(load(folder, plugins).generate("\n", 200, seed=1))  # in a log, too, that somebody will look at
+        print(f"\nWhat the model writes:\n{text}\n")
+        following.insert(0, f'cllm generate {folder} "The "')
+    else:
+        print("\nThe data does not say which tokenizer made it, so the model can be measured, but cannot write text.\n")
     print(f"Run folder: {folder}")
-    print(f'Next: cllm generate {folder} "The "    cllm eval {folder}    cllm digest {folder}')
+    print(f"Next: {'    '.join(following)}")
 
 
-def _dry_run(config: Config, plugins: Any, as_json: bool) -> int:
+def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
     from cllm.assemble import assemble, open_run_data

@@ -58,7 +58,7 @@ def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table = values.get(key, {})
     if not isinstance(table, Mapping):
         came = f"{key} = {shown(table)}"
-        raise ConfigError("config", came, "a table", f"write [{key}] and its keys below it")
+        raise ConfigError("config", came, "a table", f"write [{key}] and its keys below it, or {key}.KEY=VALUE")
     return table
 
 

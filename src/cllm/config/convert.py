@@ -106,12 +106,26 @@ def _check_tables(value: object, kind: Any, where: str) -> None:
 def _check_value(value: object, kind: Any, where: str) -> None:
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        came = f"{where} = {shown(value)}"
-        raise ConfigError("config", came, expected(kind), _advice(value, kind, str(error))) from None
+    except msgspec.ValidationError:
+        for number, (item, item_kind) in enumerate(_items(value, kind)):
+            _check_value(item, item_kind, f"{where}[{number}]")
+        raise ConfigError("config", f"{where} = {shown(value)}", expected(kind), _advice(value, kind)) from None
 
 
-def _advice(value: object, kind: Any, message: str) -> str:
+def _items(value: object, kind: Any) -> list[tuple[Any, Any]]:
+    """The items of a list, each with the kind that it should be; none where `kind` is no list of that length."""
+    if not isinstance(value, list):
+        return []
+    for member in _members(kind):
+        kinds = get_args(member)
+        if get_origin(member) is list or kinds[1:] == (Ellipsis,):
+            return [(item, kinds[0]) for item in value]
+        if get_origin(member) is tuple and len(kinds) == len(value):
+            return list(zip(value, kinds, strict=True))
+    return []
+
+
+def _advice(value: object, kind: Any) -> str:
     accepted = _members(kind)
     if accepted in ((None,), (type(None),)):
         return "remove it"
@@ -122,8 +136,7 @@ def _advice(value: object, kind: Any, message: str) -> str:
         return f"write {int(value)}"
     if not isinstance(value, bool | list | Mapping) and str in accepted:
         return f'write "{value}", with quotes'
-    # What msgspec says of a list names the place inside, as in "- at `$[1]`".
-    return message if isinstance(value, list) else "choose another value"
+    return "choose another value"
 
 
 def _is_struct(kind: Any) -> bool:

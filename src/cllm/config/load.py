@@ -11,11 +11,12 @@ import msgspec
 import tomli_w
 
 from cllm.config.build import from_mapping
+from cllm.config.convert import shown
 from cllm.config.schema import DEFAULT_CHECKS, DEFAULT_SINKS, Config, Part
 from cllm.errors import ConfigError
 
-# Keys that exclude each other, by table: a layer that gives one takes away the others of the layers below
-# it, so that `--set train.epochs=3` needs no way to unset train.steps.
+# Keys that exclude each other, by table: a layer that gives one takes away the others of the layers below it, so that
+# `--set train.epochs=3` needs no way to unset train.steps. All overrides together are one layer.
 ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "train": (("steps",), ("epochs",)),
     "data": (("path",), ("loader", "source", "options"), ("mixture",)),
@@ -25,13 +26,15 @@ ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 def load_config(
     path: str | Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
 ) -> Config:
-    """Return the config of `base`, the TOML file `path` and `overrides`, each laid over the ones before.
+    """Return the config of `base`, the TOML file `path` and the `overrides` together, each laid over the ones before.
 
     An override is "table.key=value", the value in TOML or else plain text. Raises ConfigError.
     """
-    layers = [base or {}, read_toml(Path(path)) if path is not None else {}, *map(parse_override, overrides)]
+    given: dict[str, Any] = {}
+    for override in map(parse_override, overrides):
+        given = _laid_over(given, override)
     merged: dict[str, Any] = {}
-    for layer in layers:
+    for layer in (base or {}, read_toml(Path(path)) if path is not None else {}, given):
         merged = _laid_over(_without_alternatives(merged, layer), layer)
     return from_mapping(merged)
 
@@ -91,13 +94,22 @@ def _value(text: str) -> Any:
     return value if is_value else text
 
 
-def _laid_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(lower: Mapping[str, Any], upper: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     merged = dict(lower)
     for key, value in upper.items():
-        below = merged.get(key)
-        tables = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _laid_over(merged[key], value) if tables else value
+        below = merged.get(key, value)
+        tables = isinstance(below, Mapping), isinstance(value, Mapping)
+        if any(tables) and not all(tables):
+            _refuse_half_a_table(f"{where}{key}", below if tables[1] else value)
+        merged[key] = _laid_over(below, value, f"{where}{key}.") if all(tables) else value
     return merged
+
+
+def _refuse_half_a_table(name: str, value: object) -> None:
+    """A value would take a whole table away, or a table a value, without a word."""
+    if not isinstance(value, bool):  # checks and sinks are switched on and off so
+        came = f"{name} = {shown(value)}, and keys below {name}"
+        raise ConfigError("config", came, "a value or a table", f"leave one out, or set a key, as in {name}.KEY=VALUE")
 
 
 def _without_alternatives(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

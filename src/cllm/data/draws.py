@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import philox
-from cllm.errors import DataError
+from cllm.errors import DataError, count
 
 BLOCK = 4096  # samples worked out at once: some 2 ms of work every 4096 samples
 
@@ -74,7 +74,7 @@ def windows_per_epoch(n_tokens: int, block_size: int) -> int:
     if n_tokens <= block_size:
         raise DataError(
             who="data",
-            came=f"{n_tokens:,} tokens for windows of block_size = {block_size}",
+            came=f"{count(n_tokens, 'token')} for windows of block_size = {block_size}",
             expected=f"at least {block_size + 1:,} tokens in each part",
             todo="take more text or a smaller block_size",
         )

@@ -22,6 +22,7 @@ from cllm.errors import TokenizerError
 from cllm.hooks.specs import Tokenizer
 
 FILE_NAME = "tokenizer.json"
+UNKNOWN: Mapping[str, Any] = {"name": "unknown"}  # in its place, where token files do not say what made them
 
 
 class ByteTokenizer:

@@ -3,7 +3,7 @@
 Reading order: hookspecs (what a plugin can implement, with an example), specs (what it hands over),
 protocols (what the objects made from specs must do), verdicts (what a check answers), reports (what plugins
 are told); and on cllm's own side manager (gathers the plugins), found (where they come from), making (spec
-and options to object), calling (checks and sinks that may fail).
+and options to object), calling (checks and sinks that may fail), blame (whose failure an exception is).
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 
-from cllm.errors import UsageError
+from cllm.errors import UsageError, did_you_mean
 from cllm.hooks.hookspecs import PROJECT
 
 BUILTIN = "builtin"
+SEE_LIST = "see `cllm plugins list`"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Found:
     location: str
     load: Callable[[], object]
     demanded: bool = False  # named with -p: then an error in it is an error of the command
+
+    @property
+    def package(self) -> str:
+        """The module, or the package of modules, in which its code runs."""
+        if self.location.endswith(".py"):
+            return _module_of(Path(self.location))
+        return self.location.partition(":")[0].partition(".")[0]
 
 
 def builtin() -> Found:
@@ -49,8 +57,8 @@ def named(argument: str) -> Found:
     if argument.endswith(".py"):
         return _from_file(Path(argument))
     if not all(part.isidentifier() for part in argument.split(".")):
-        raise UsageError("-p", repr(argument), "a file.py, a module, or no:NAME", "correct it")
-    load = partial(importlib.import_module, argument)
+        raise _unknown(argument)
+    load = partial(_import_module, argument)
     return Found(argument, f"module {argument}", "unknown", argument, load, demanded=True)
 
 
@@ -59,13 +67,18 @@ def _from_file(path: Path) -> Found:
         source = path.read_bytes()
     except OSError as error:
         came = f"{path}: {error.strerror or error}"
-        raise UsageError("-p", came, "a Python file that can be read", "check the path") from None
+        todo = did_you_mean(str(path), map(str, path.parent.glob("*.py")), "check the path")
+        raise UsageError("-p", came, "a Python file that can be read", todo) from None
     version = blake2b(source, digest_size=8).hexdigest()
     return Found(path.stem, str(path), version, str(path.resolve()), partial(_run_file, path), demanded=True)
 
 
+def _module_of(path: Path) -> str:
+    return f"cllm_plugin_{path.stem}"
+
+
 def _run_file(path: Path) -> object:
-    name = f"cllm_plugin_{path.stem}"
+    name = _module_of(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
@@ -78,6 +91,22 @@ def _run_file(path: Path) -> object:
         del sys.modules[name]
         raise
     return module
+
+
+def _import_module(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise _unknown(name) from None
+        raise  # the module is there, and misses another
+
+
+def _unknown(name: str) -> UsageError:
+    """The error of a name that no plugin and no module has."""
+    others = [*(f"./{path.name}" for path in Path().glob("*.py")), *(plugin.name for plugin in installed())]
+    todo = f'did you mean "./{name}.py"?' if f"./{name}.py" in others else did_you_mean(name, others, SEE_LIST)
+    return UsageError("-p", f"there is no plugin {name!r}", "a file.py, a module, or no:NAME", todo)
 
 
 def _own_version() -> str:

@@ -57,6 +57,13 @@ class Registered:
                 raise ConfigError("config", came, expected(field.type), f"add {field.encode_name}")
         return to_struct(kind, taken, where)
 
+    def requires(self, option: str) -> bool:
+        """Whether there is such an option, without a default. Raises PluginError."""
+        if self.spec.config is None:
+            return False
+        fields = msgspec.structs.fields(self._resolved(self.spec.config))
+        return any(field.encode_name == option and field.required for field in fields)
+
     def factory(self) -> Callable[..., Any]:
         """Return the factory, imported if it was a reference. Raises PluginError."""
         factory: Callable[..., Any] = self._resolved(self.spec.factory)

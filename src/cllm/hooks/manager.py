@@ -11,8 +11,9 @@ from typing import Literal
 
 import pluggy
 
-from cllm.errors import PluginError, UsageError, did_you_mean
+from cllm.errors import CllmError, PluginError, UsageError, did_you_mean
 from cllm.hooks import found, hookspecs
+from cllm.hooks.blame import broken, who
 from cllm.hooks.calling import Events, implementations
 from cllm.hooks.found import Found
 from cllm.hooks.making import Registered, problem
@@ -60,10 +61,13 @@ def build_manager(plugins: Sequence[str] = (), strict: bool = False) -> Plugins:
             continue
         try:
             specs = _take_in(hooks, candidate)
+        except UsageError:  # there is nothing of this name
+            raise
         except (Exception, SystemExit) as error:
+            failed = _broken(candidate, error)
             if strict or candidate.demanded:
-                raise _broken(candidate, error) from error
-            rows.append(replace(_row(candidate, "broken"), problem=problem(error)))
+                raise failed from error
+            rows.append(replace(_row(candidate, "broken"), problem=str(failed).removeprefix(f"{failed.who}: ")))
             continue
         if specs is None:
             continue
@@ -94,13 +98,14 @@ def _candidates(arguments: Sequence[str]) -> list[tuple[Found, bool]]:
 
 
 def _check_left_out(without: set[str], candidates: list[Found]) -> None:
-    names = [candidate.name for candidate in candidates]
+    names = [candidate.name for candidate in candidates if candidate.name != found.BUILTIN]
     for name in sorted(without):
         if name == found.BUILTIN:
-            came = f"no:{name}"
-            raise UsageError("-p", came, "a plugin that cllm can do without", "name another in the config instead")
+            came, expected = f"no:{name}, which has all of cllm's own parts", "a plugin that cllm can do without"
+            raise UsageError("-p", came, expected, "name other parts in the config instead, or checks.spike=false")
         if name not in names:
-            raise UsageError("-p", f"no:{name}", f"one of {', '.join(names)}", did_you_mean(name, names))
+            expected = f"one of {', '.join(names)}" if names else "a plugin that is there; none is but cllm's own"
+            raise UsageError("-p", f"no:{name}", expected, did_you_mean(name, names, found.SEE_LIST))
 
 
 def _take_in(hooks: pluggy.PluginManager, candidate: Found) -> list[Spec] | None:
@@ -110,33 +115,37 @@ def _take_in(hooks: pluggy.PluginManager, candidate: Found) -> list[Spec] | None
         return None
     hooks.register(plugin, candidate.name)
     try:
-        _check_hooks(hooks, plugin)
-        return list(_specs(hooks, candidate.name))
+        _check_hooks(hooks, plugin, who(candidate))
+        return list(_specs(hooks, candidate))
     except BaseException:
         hooks.unregister(plugin)
         raise
 
 
-def _check_hooks(hooks: pluggy.PluginManager, plugin: object) -> None:
-    hooks.check_pending()  # raises for a function that is marked but of no hook's name
+def _check_hooks(hooks: pluggy.PluginManager, plugin: object, plugin_name: str) -> None:
     callers = hooks.get_hookcallers(plugin) or []
     if not callers:
         unmarked = [name for name in dir(plugin) if name.startswith("cllm_") and hasattr(hookspecs, name)]
         todo = f"mark {', '.join(unmarked)} with @hookimpl" if unmarked else "see cllm.hooks.hookspecs"
-        raise PluginError("plugin", "no hook in it", "functions marked with cllm.hooks.hookimpl", todo)
+        raise PluginError(plugin_name, "no hook in it", "functions marked with cllm.hooks.hookimpl", todo)
+    for name in (caller.name for caller in callers if not caller.has_spec()):
+        known = [hook for hook in vars(hookspecs) if hook.startswith("cllm_")]
+        raise PluginError(plugin_name, f"no hook is called {name}", "one of those in cllm.hooks.hookspecs",
+                          did_you_mean(name, known))
     for implementation in (one for caller in callers for one in caller.get_hookimpls() if one.plugin is plugin):
         if implementation.wrapper or implementation.hookwrapper:
             came = f"{implementation.function.__name__} is a wrapper"
-            raise PluginError("plugin", came, "a plain function", "leave out wrapper=True: events change nothing")
+            raise PluginError(plugin_name, came, "a plain function", "leave out wrapper=True: events change nothing")
 
 
-def _specs(hooks: pluggy.PluginManager, name: str) -> Iterator[Spec]:
+def _specs(hooks: pluggy.PluginManager, candidate: Found) -> Iterator[Spec]:
     for hook, kind in REGISTRY.items():
         for plugin, call in implementations(hooks, hook, {}):
-            if plugin == name:
+            if plugin == candidate.name:
                 for spec in call() or ():
                     if not isinstance(spec, kind):
-                        raise PluginError(hook, repr(spec), f"{kind.__name__}s", "yield those, or use another hook")
+                        came, todo = f"{hook} yields {spec!r}", "yield those, or use another hook"
+                        raise PluginError(who(candidate), came, f"{kind.__name__}s", todo)
                     yield spec
 
 
@@ -145,8 +154,12 @@ def _row(one: Found, state: Literal["active", "left out", "broken"]) -> PluginRo
 
 
 def _broken(candidate: Found, error: BaseException) -> PluginError:
-    who = f"plugin {candidate.name} ({candidate.distribution})"
-    return PluginError(who, problem(error), "a plugin that works", f"mend it, or `-p no:{candidate.name}`")
+    """The error of the plugin: its own words where cllm has refused something of it, else the exception."""
+    if isinstance(error, PluginError) and error.who == who(candidate):
+        return error
+    if isinstance(error, CllmError):
+        return PluginError(who(candidate), f"{error.who}: {error.came}", error.expected, error.todo)
+    return broken(candidate, problem(error))
 
 
 def _twins(one: Found, other: Found) -> PluginError:

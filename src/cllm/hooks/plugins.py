@@ -13,6 +13,7 @@ from cllm.config import Config, Part
 from cllm.config.convert import choices, shown
 from cllm.errors import ConfigError, did_you_mean
 from cllm.hooks.calling import Events, Sinks
+from cllm.hooks.hookspecs import PROJECT
 from cllm.hooks.making import Registered
 from cllm.hooks.protocols import StabilityCheck
 
@@ -101,7 +102,10 @@ class Plugins:
     def make_sinks(self, parts: Mapping[str, Part], folder: Path, every: int) -> Sinks:
         """Return the sinks of a run whose folder is `folder` and whose log_every is `every`."""
         offers = {"folder": str(folder), "every": every}
-        return Sinks({label: self.make("sink", part, label=label, **offers) for label, part in parts.items()})
+        return Sinks({
+            self._titled("sink", part, label): self.make("sink", part, label=label, **offers)
+            for label, part in parts.items()
+        })
 
     def complete(self, config: Config, n_steps: int | None = None) -> Config:
         """Return `config` with every option of its parts written out, defaults included; completing again is no change.
@@ -144,6 +148,12 @@ class Plugins:
         registered = self.find(kind, part.name, label)
         return registered.options(part.options, _place(kind, part, label)[1], offers)
 
+    def _titled(self, kind: str, part: Part, label: str) -> str:
+        """The label, and of a part that is not cllm's own where it is from."""
+        registered = self.find(kind, part.name, label)
+        own = registered.distribution == PROJECT
+        return label if own else f"{label} ({part.name} of {registered.distribution})"
+
     def _unknown(self, kind: str, name: str, label: str) -> ConfigError:
         came = f"{_place(kind, Part(name), label)[0]} = {shown(name)}"
         broken = [f"{row.name} ({row.distribution}: {row.problem})" for row in self._rows if row.state == "broken"]
@@ -157,7 +167,7 @@ def _advice(name: str, names: Sequence[str]) -> str:
     for prefix, package in KNOWN_PACKAGES.items():
         if name.startswith(prefix) and not any(other.startswith(prefix) for other in names):
             return f"the package {package} provides it: pip install {package}"
-    return did_you_mean(name, names)
+    return did_you_mean(name, names, "choose one of these, or load the plugin that has it: -p FILE")
 
 
 def _place(kind: str, part: Part, label: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from cllm.errors import count
 from cllm.profiling.bench import Measured
 
 WIDTH, HEIGHT, MARGIN = 640, 420, 56
@@ -62,7 +63,7 @@ def _curve(rows: Sequence[Measured], index: int, most: int) -> str:
     )
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" stroke="{colour}" stroke-width="2" '
-        f'fill="{"white" if row.predicted else colour}"><title>{row.n_threads} threads: {row.speedup:.2f}'
+        f'fill="{"white" if row.predicted else colour}"><title>{count(row.n_threads, "thread")}: {row.speedup:.2f}'
         f'{", predicted" if row.predicted else ""}</title></circle>'
         for (x, y), row in zip(at, rows, strict=True)
     )

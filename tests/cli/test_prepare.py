@@ -1,0 +1,47 @@
+"""`cllm prepare`: which of its failures are wrong usage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cllm.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("loader", ["text", "squad"])
+def test_a_loader_that_reads_files_wants_a_source(loader: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", loader]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"cllm: prepare: {loader} without a source; expected what it shall read: files, folders")
+    assert message.endswith(f"; as in cllm prepare {loader} PATH\n")
+
+
+def test_a_loader_that_needs_no_source_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "pydoc", "--out", "pydoc"]) == 0
+
+
+def test_a_source_that_is_not_there_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "text", "missing.txt"]) == 1
+    assert "missing.txt: No such file" in capsys.readouterr().err
+
+
+def test_a_share_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("book.txt").write_text("A book.")
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "text", "book.txt", "--validation", "2"])
+    assert ended.value.code == 2
+
+
+def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("book.txt").write_text("Ab")
+    assert main(["prepare", "text", "book.txt", "--out", "book"]) == 0
+    assert capsys.readouterr().out == (
+        "1 segment, 0 characters of context, 2 tokens (byte, vocabulary 256)\n"
+        "1 document: 1 token to train on, 1 to validate, in book\n"
+    )
