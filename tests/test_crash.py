@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cllm import generations
 from cllm.checkpoint import load_newest
 from tests.saving import state_at
 
 ROOT = Path(__file__).parent.parent
-N_KILLS = 20
 
 
 def child(mode: str, folder: Path) -> subprocess.Popen[str]:
@@ -38,10 +39,11 @@ def kill_after(folder: Path, seconds: float) -> None:
         process.kill()
 
 
-def test_after_kills_at_random_moments_the_newest_is_a_state_that_was_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_after_kills_at_random_moments_the_newest_is_a_state_that_was_saved(n_kills: int, tmp_path: Path) -> None:
     moments = random.Random(20)
     last, n_torn = 0, 0
-    for _ in range(N_KILLS):
+    for _ in range(n_kills):
         kill_after(tmp_path, moments.uniform(0.0, 0.1))
         n_torn += any(tmp_path.glob(".tmp-*"))
         newest = load_newest(tmp_path)

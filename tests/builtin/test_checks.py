@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cllm import Trainer, load_config
 from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck, SpikeCheck, SpikeConfig
 from cllm.errors import CheckpointError
 from cllm.hooks import Abort, Clip, Ok, SkipStep, decide
 from cllm.philox import unit
 from tests.hooks.values import a_view
 
+ROOT = Path(__file__).resolve().parents[2]
 NOT_FINITE = [math.nan, math.inf, -math.inf]
 
 
@@ -134,6 +137,16 @@ def test_the_defaults_skip_real_spikes(loss: float, norm: float) -> None:
     check = settled()
     for _ in range(3):
         assert isinstance(check.after_reduction(a_view(loss=loss, gradient_norm=norm)), SkipStep)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_demo_skips_no_step(seed: int, tmp_path: Path) -> None:
+    config = load_config(ROOT / "configs" / "demo.toml", [f"train.seed={seed}", "sinks.console=false"])
+    with Trainer(config, tmp_path / "run") as trainer:
+        decisions = [report.decision for report in trainer]
+    assert decisions == ["step"] * config.train.steps
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)

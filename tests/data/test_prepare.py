@@ -236,6 +236,7 @@ print(json.dumps(asdict(report) | {"peak": int(peak.split()[1]) * 1024}))
 """
 
 
+@pytest.mark.slow
 def test_squad_v2_shape_in_bounded_memory(tmp_path: Path) -> None:
     n_characters = write_squad_shape(tmp_path / "train.json")
     assert (tmp_path / "train.json").stat().st_size > 40_000_000

@@ -76,7 +76,7 @@ def test_a_page_says_what_its_blocks_are() -> None:
 def test_only_what_no_test_can_do_is_skipped() -> None:
     skipped = {c for page in PAGES for b in blocks(page) if b.note("skip") for c, _ in b.commands()}
     allowed = re.compile(
-        r"git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$)"
+        r"git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$)|perf "
         r"|cllm plugins show robust$|cd plugins/cllm-robust "  # installed in tox's environment plugins alone
     )
     assert all(allowed.match(command) for command in skipped), skipped

@@ -11,7 +11,7 @@ from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.config import load_config
 from cllm.hooks.manager import build_manager
 from cllm.profiling.peak import Peak, measure_peak
-from cllm.profiling.profile import Line, Profile, profile, short_name
+from cllm.profiling.profile import Line, Profile, profile, short_name, work_of
 from cllm.profiling.trace import write_trace
 from cllm.recording import FOLD, MEET, PACK
 from tests.runs import TEXT
@@ -92,6 +92,21 @@ def test_the_trace_has_a_track_for_the_steps_and_one_for_every_thread(seen: Prof
     assert {e["tid"] for e in spans} == set(range(seen.n_threads + 1))
     assert all(e["dur"] >= 0 and e["ts"] >= 0 for e in spans)
     assert {"step", "optimizer", "waiting", "pack weights", "lm_head backward"} <= {e["name"] for e in spans}
+
+
+def test_bytes_are_those_of_the_arrays_that_an_op_reads_and_writes(seen: Profile) -> None:
+    rows, c = 3, 16  # of SMALL's channels, the inner layer is four times as wide
+    ops = {short_name(op): op for op in seen.program.ops}
+
+    def values(name: str, backward: bool) -> float:
+        return work_of(seen.program, ops[name], backward, rows)[1] / 4.0
+
+    weights = 4 * c * c
+    assert values("mlp.c_fc", False) == rows * (c + 4 * c) + weights + 4 * c  # x, y; weight, bias
+    assert values("mlp.c_fc", True) == rows * (2 * c + 4 * c) + 2 * weights + 4 * c  # x, dx, dy; weight, both gradients
+    assert values("mlp.act", True) == rows * 3 * 4 * c  # slope, dy, dx
+    assert values("mlp.residual", True) == 0.0
+    assert values("wpe", True) == rows * c + seen.program.table["transformer.wpe.weight"].size  # dy, dweight
 
 
 def test_names_of_ops_are_those_within_a_layer(seen: Profile) -> None:

@@ -110,23 +110,27 @@ def work_of(program: Program, op: Op, backward: bool, rows: int) -> tuple[float,
     Where the forward is left to the backward (op.kind.backward_does_forward), so are its FLOPs and bytes.
     """
     flops = op.kind.flops(op.attributes, program.block_size) * rows
-    n_bytes = 4.0 * (_values(program, op, rows) + _parameters(program, op))
+    forward_bytes = 4.0 * sum(_size(program, name, rows) for name in op.slots if name is not None)
     if op.kind.backward_does_forward:
-        return (3.0 * flops, 3.0 * n_bytes) if backward else (0.0, 0.0)
-    if backward and op.kind.passes:
-        return 0.0, 0.0  # the gradient of a sum is handed on where it lies
-    if backward:
-        return 2.0 * flops, 4.0 * (2.0 * _values(program, op, rows) + 2.0 * _parameters(program, op))
-    return flops, n_bytes
+        return (3.0 * flops, forward_bytes + _backward_bytes(program, op, rows)) if backward else (0.0, 0.0)
+    return (2.0 * flops, _backward_bytes(program, op, rows)) if backward else (flops, forward_bytes)
 
 
-def _values(program: Program, op: Op, rows: int) -> float:
-    names = [name for name in (*op.outputs, *op.saved, *op.inputs) if name is not None]
-    return float(sum(rows if name in EXTERNAL else program.buffers[name].size(rows) for name in names))
+def _backward_bytes(program: Program, op: Op, rows: int) -> float:
+    """Of the values that the backward reads, and of the gradients that it takes and makes."""
+    left_alone = {*EXTERNAL, *(op.slots[slot] for slot in op.kind.passes)}
+    made = [name for name in (*op.inputs, *op.parameters) if name is not None and name not in left_alone]
+    if not made:
+        return 0.0  # the gradient of a sum is handed on where it lies
+    slots = op.kind.reads if op.kind.matrix is None else (*op.kind.reads, op.kind.matrix)
+    read = [name for name in (op.slots[slot] for slot in slots) if name is not None]
+    return 4.0 * sum(_size(program, name, rows) for name in (*read, *op.outputs, *made))
 
 
-def _parameters(program: Program, op: Op) -> float:
-    return float(sum(program.table[name].size for name in op.parameters if name is not None))
+def _size(program: Program, name: str, rows: int) -> int:
+    if name in program.table:
+        return program.table[name].size
+    return rows if name in EXTERNAL else program.buffers[name].size(rows)
 
 
 def profile(parts: Assembly, n_steps: int, n_warm: int = 2) -> Profile:
