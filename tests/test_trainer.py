@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import pytest
 
 import cllm
 from cllm import atomic, checkpoint, ledger
-from cllm.errors import ConfigError, DataError, InstabilityAbort, RunFolderError
+from cllm.errors import ConfigError, DataError, InstabilityAbort, PluginError, RunFolderError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
@@ -329,3 +331,14 @@ def test_a_second_ctrl_c_waits_for_the_save_and_a_third_does_not(
     saved = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
     assert saved is not None and saved.snapshot.step == (7 if is_saved else 5)
     assert not list(tmp_path.rglob(f"{atomic.TEMPORARY}*"))
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -1.0, "0.5", None])
+def test_a_schedule_that_would_spoil_the_parameters_is_refused(tmp_path: Path, factor: Any) -> None:
+    """Without a check of its own: a learning rate that is no number is no reason to write NaN into the parameters."""
+    with cllm.Trainer(config(tmp_path), tmp_path / "run") as trainer:
+        before = trainer.state.digest()
+        trainer.parts = dataclasses.replace(trainer.parts, schedule=lambda step: factor)
+        with pytest.raises(PluginError, match=f"schedule cosine: {re.escape(repr(factor))} at step 0"):
+            next(iter(trainer))
+        assert trainer.state.digest() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cllm.config.rules import check_rules
 from cllm.data.batches import Batches
 from cllm.data.source import Kinds, OpenData, open_data
 from cllm.engine import Engine, Gradient
-from cllm.errors import ConfigError
+from cllm.errors import ConfigError, PluginError
 from cllm.floats import standard_floats
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import GradientView
@@ -50,9 +51,20 @@ class Assembly:
         return GradientView(
             step=self.state.step, batch_index=self.state.batch_index, loss=gradient.loss, gradient_norm=norm,
             finite=_is_finite(gradient.loss) and _is_finite(norm),
-            learning_rate=self.optimizer.learning_rate * self.schedule(self.state.step),
+            learning_rate=self.optimizer.learning_rate * self._schedule_factor(),
             shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.norms.of,
         )
+
+    def _schedule_factor(self) -> float:
+        """What the schedule says; refused where an update by it would not leave finite parameters."""
+        step = self.state.step
+        factor = self.schedule(step)
+        if not isinstance(factor, Real) or not 0.0 <= factor < float("inf"):
+            raise PluginError(
+                f"schedule {self.config.schedule.name}", f"{factor!r} at step {step}", "a finite factor of 0 or more",
+                "correct the schedule",
+            )
+        return float(factor)
 
     def memory_estimate(self) -> dict[str, int]:
         """Bytes by purpose, optimizer included."""
