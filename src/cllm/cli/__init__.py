@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from cllm.errors import CllmError
+from cllm.errors import CllmError, MemoryLimitError
 
 # Name, module, summary: help needs no import of what it describes.
 COMMANDS = (
@@ -60,12 +60,22 @@ def _run(options: argparse.Namespace) -> int:
     except CllmError as error:
         print(f"cllm: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"cllm: {_out_of_memory(error)}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again when it flushes at exit.
         sys.stdout = None
         return FAILED
+
+
+def _out_of_memory(error: MemoryError) -> MemoryLimitError:
+    """Less was left than was allowed: estimates know neither other programs nor all that libraries reserve."""
+    reason = str(error) or "no reason given"
+    advice = "close other programs, raise the limit (ulimit -v), or make the model or the batch smaller"
+    return MemoryLimitError("memory", f"the system refused it: {reason}", "as much as was estimated", advice)
 
 
 def _print_version() -> int:
