@@ -143,6 +143,18 @@ def test_failures_are_1_and_leave_nothing(words: list[str], runs: Path) -> None:
     assert sorted(path.name for path in runs.rglob("*")) == before
 
 
+def test_memory_that_the_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def take_all(_: argparse.Namespace) -> int:
+        return len(bytearray(sys.maxsize))
+
+    monkeypatch.setattr("cllm.cli.doctor.run", take_all)
+    assert main(["doctor"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("cllm: memory: the system refused it") and error.count("\n") == 1
+
+
 def test_help_of_every_command_has_an_example(runs: Path) -> None:
     for name, _ in COMMANDS:
         shown = cllm(name, "--help", cwd=runs)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from cllm import errors
-from cllm.errors import CllmError, ConfigError, InstabilityAbort, UsageError, count, did_you_mean
+from cllm.errors import CllmError, ConfigError, InstabilityAbort, MemoryLimitError, UsageError, count, did_you_mean
 
 
 def test_an_error_says_who_what_came_what_was_expected_and_what_to_do() -> None:
@@ -22,7 +22,10 @@ def test_errors_survive_the_way_between_processes() -> None:
     assert str(error) == "a: b; expected c; d"
 
 
-@pytest.mark.parametrize(("kind", "code"), [(CllmError, 1), (UsageError, 2), (ConfigError, 2), (InstabilityAbort, 17)])
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(CllmError, 1), (UsageError, 2), (ConfigError, 2), (MemoryLimitError, 2), (InstabilityAbort, 17)],
+)
 def test_exit_codes(kind: type[CllmError], code: int) -> None:
     assert kind.exit_code == code
 

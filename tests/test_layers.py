@@ -29,10 +29,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.reduction": (),
     "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan"),
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
+    "cllm.memory": ("cllm.lowering", "cllm.reduction"),
     "cllm.engine": (
-        "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.recording", "cllm.reduction",
+        "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.memory", "cllm.recording", "cllm.reduction",
     ),
-    "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering"),
+    "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory"),
     "cllm.initialise": ("cllm.kernels",),
     "cllm.sampling": ("cllm.kernels", "cllm.floats"),
     "cllm.hooks": (),

@@ -1,4 +1,4 @@
-"""How a batch is cut into shards (numerics rule 1): whatever its shape, sizes that differ by at most one sequence."""
+"""How a batch is cut into shards (numerics rule 1), and how many gradients a run of them holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.reduction import shard_boundaries
+from cllm.reduction import count_shards, fold_run, most_held, shard_boundaries
 
 BATCH_SIZES, BLOCK_SIZES = st.integers(1, 3000), st.integers(1, 10000)
 
@@ -45,3 +45,26 @@ def test_by_hand_a_shard_has_at_most_so_many_sequences(batch_size: int, micro_ba
 )
 def test_known_shapes(batch_size: int, block_size: int, n_shards: int) -> None:
     assert len(shard_boundaries(batch_size, block_size)) - 1 == n_shards
+
+
+@given(BATCH_SIZES, BLOCK_SIZES, st.none() | st.integers(1, 3000))
+def test_shards_are_counted_as_they_are_cut(batch_size: int, block_size: int, micro_batch_size: int | None) -> None:
+    cut = sizes(shard_boundaries(batch_size, block_size, micro_batch_size))
+    n = count_shards(batch_size, block_size, micro_batch_size)
+    assert (len(cut), max(cut)) == (n, -(-batch_size // n))
+
+
+def test_gradients_are_counted_as_a_run_holds_them() -> None:
+    for first in range(70):
+        for last in range(first, 70 + 65):
+            assert most_held(first, last) == fold_run(first, last)[1], (first, last)
+
+
+@given(st.integers(0, 10**5), st.integers(0, 3000))
+def test_gradients_are_counted_in_long_runs(first: int, length: int) -> None:
+    assert most_held(first, first + length) == fold_run(first, first + length)[1]
+
+
+def test_more_shards_than_could_be_listed_are_counted() -> None:
+    assert count_shards(10**26, 64) == 10**26 // 64
+    assert most_held(0, 2**80) == 81

@@ -23,8 +23,23 @@ from cllm.hooks.reports import GradientView
 from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
+from cllm.memory import by_layers, check_memory, run_memory
 from cllm.program import Program
 from cllm.state import TrainState
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a run before anything large is allocated: all that a dry run tells."""
+
+    config: Config  # resolved: vocabulary, steps and every default written out
+    batches: Batches
+    program: Program  # training
+    evaluating: Program | None  # None where there is no validation part
+    optimizer: Optimizer  # not initialised yet
+    reducer: Reducer
+    n_threads: int
+    memory: dict[str, int]  # bytes by purpose
 
 
 @dataclass(frozen=True)
@@ -66,11 +81,6 @@ class Assembly:
             )
         return float(factor)
 
-    def memory_estimate(self) -> dict[str, int]:
-        """Bytes by purpose, optimizer included."""
-        moments = sum(getattr(value, "nbytes", 0) for value in self.optimizer.state_dict().values())
-        return {**self.engine.memory_estimate(), "optimizer": moments}
-
 
 @standard_floats()
 def assemble(
@@ -78,29 +88,46 @@ def assemble(
     reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None,
 ) -> Assembly:
     """Make the parts of a run; `reducer` and `checks` are plain objects that stand in for, or beside, named ones."""
-    config, batches = resolve(config, data, plugins)
-    n_threads = config.train.threads or default_threads()
-    build = plugins.factory("model", config.model.family)
-    program = build(config.model, "train")
+    known = outline(config, data, plugins, reducer)
+    config, program, optimizer, n_threads = known.config, known.program, known.optimizer, known.n_threads
+    train = config.train
     engine = Engine(
-        program, config.train.batch_size, n_threads,
-        micro_batch_size=config.train.micro_batch_size, seed=config.train.seed,
+        program, train.batch_size, n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
     )
-    evaluator = None
-    if data.validation is not None:
-        evaluator = Engine(build(config.model, "evaluate"), config.train.batch_size, n_threads)
-    optimizer = plugins.make("optimizer", config.optimizer)
+    evaluator = Engine(known.evaluating, train.batch_size, n_threads) if known.evaluating is not None else None
     optimizer.init(program.parameters)
     all_checks = {**plugins.make_checks(config.checks), **(checks or {})}
-    state = TrainState(
-        program.parameters, initial_parameters(program, config.train.seed, n_threads), optimizer, all_checks
-    )
+    state = TrainState(program.parameters, initial_parameters(program, train.seed, n_threads), optimizer, all_checks)
     return Assembly(
-        config=config, data=data, batches=batches, program=program, engine=engine, evaluator=evaluator,
-        optimizer=optimizer, schedule=plugins.make("schedule", config.schedule),
-        reducer=reducer or plugins.make("reducer", config.reducer), checks=all_checks,
-        norms=kernels.Norms(program.parameters), state=state, n_threads=n_threads,
+        config=config, data=data, batches=known.batches, program=program, engine=engine, evaluator=evaluator,
+        optimizer=optimizer, schedule=plugins.make("schedule", config.schedule), reducer=known.reducer,
+        checks=all_checks, norms=kernels.Norms(program.parameters), state=state, n_threads=n_threads,
     )
+
+
+def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer | None = None) -> Outline:
+    """All of a run that can be known before it takes memory. Raises MemoryLimitError if that would be too much."""
+    config, batches = resolve(config, data, plugins)
+    train, model = config.train, config.model
+    n_threads = train.threads or default_threads()
+    optimizer = plugins.make("optimizer", config.optimizer)
+    reducer = reducer or plugins.make("reducer", config.reducer)
+    build = plugins.factory("model", model.family)
+
+    def programs(n_layer: int) -> tuple[Program, Program | None]:
+        of_this_depth = msgspec.structs.replace(model, n_layer=n_layer)
+        return build(of_this_depth, "train"), build(of_this_depth, "evaluate") if data.validation is not None else None
+
+    def memory_of(n_layer: int) -> dict[str, int]:
+        return run_memory(
+            *programs(n_layer), optimizer, reducer, batch_size=train.batch_size, n_threads=n_threads,
+            micro_batch_size=train.micro_batch_size,
+        )
+
+    memory = by_layers(memory_of, model.n_layer)
+    check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {train.batch_size}")
+    program, evaluating = programs(model.n_layer)
+    return Outline(config, batches, program, evaluating, optimizer, reducer, n_threads, memory)
 
 
 def open_run_data(config: Config, plugins: Plugins, cache: Path) -> OpenData:

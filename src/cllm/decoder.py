@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.engine import check_memory, refuse_status
+from cllm.engine import refuse_status
 from cllm.lowering import WORKER, lower
+from cllm.memory import check_memory
 from cllm.program import Program
 
 

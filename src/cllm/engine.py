@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.env import MOST_THREADS
-from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError, count
+from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
 from cllm.lowering import WORKER, Lowered, lower
-from cllm.machine import memory_limit
+from cllm.memory import check_memory, engine_memory
 from cllm.program import Program
 from cllm.recording import Recording, recording
-from cllm.reduction import fold_run, meetings, runs_of_shards, shard_boundaries
+from cllm.reduction import count_shards, fold_run, meetings, runs_of_shards, shard_boundaries
 
 if TYPE_CHECKING:
     from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
@@ -74,11 +74,12 @@ class Engine:
         if not 1 <= n_threads <= MOST_THREADS:
             raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
-        self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
-        self.n_shards = len(self.boundaries) - 1
-        most_sequences = int(np.diff(self.boundaries).max())
+        self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
+        most_sequences = -(-batch_size // self.n_shards)
         self.lowered = lower(program, most_sequences * program.block_size, program.block_size, share_memory)
-        check_memory(self.memory_estimate(), f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
+        memory = engine_memory(program, batch_size, n_threads, micro_batch_size, lowered=self.lowered.sizes)
+        check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
+        self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self._workers = _Workers(self.lowered, runs_of_shards(self.n_shards, n_threads))
         self._packed = np.empty(max(1, self.lowered.packed_size), dtype=np.float32)
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
@@ -93,18 +94,6 @@ class Engine:
     def shard_rows(self) -> tuple[int, ...]:
         """Tokens of each shard."""
         return tuple(int(n) * self.program.block_size for n in np.diff(self.boundaries))
-
-    def memory_estimate(self) -> dict[str, int]:
-        """Bytes by purpose, for the built-in reducer: what a dry run prints and what is refused beforehand."""
-        runs = runs_of_shards(self.n_shards, self.n_threads)
-        n_working = sum(last > first for first, last in runs)
-        training = self.program.mode == "train"
-        return {
-            "parameters": 4 * self.program.n_parameters,
-            "packed weights": 4 * self.lowered.packed_size,
-            "activations and scratch": 4 * n_working * (self.lowered.plan.size + self.lowered.scratch_size),
-            "gradients": 4 * self.program.n_trainable * sum(fold_run(*run)[1] for run in runs) if training else 0,
-        }
 
     @standard_floats()
     def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
@@ -257,18 +246,6 @@ def refuse_status(status: int, who: str, program: Program) -> None:
         )
     if status != DONE:
         raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
-
-
-def check_memory(estimate: dict[str, int], what: str) -> None:
-    """Refuse, before anything is allocated, what this machine may not give."""
-    needed, limit = sum(estimate.values()), memory_limit()
-    if limit is not None and needed > 0.8 * limit:
-        parts = ", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in estimate.items() if size)
-        raise MemoryLimitError(
-            "memory", f"{what} need about {needed / 1e9:.1f} GB ({parts})",
-            f"at most 80 % of the {limit / 1e9:.1f} GB that this process may use",
-            "make the model, the batch or the number of threads smaller",
-        )
 
 
 def _at(array: NDArray[Any]) -> int:

@@ -72,6 +72,8 @@ class ProgramError(CllmError):
 class MemoryLimitError(CllmError):
     """A job whose estimated memory is more than this machine may give."""
 
+    exit_code = 2
+
 
 class InstabilityAbort(CllmError):
     """A stability check stopped the run before the update; the parameters are those of the last good step."""

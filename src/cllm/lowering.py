@@ -44,6 +44,15 @@ assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize, EVENT.itemsize) == (
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The memory in which a Program runs, in float32 elements."""
+
+    arena: int  # of each thread that works, as `scratch`
+    scratch: int
+    packed: int  # all panels, once
+
+
+@dataclass(frozen=True)
 class Lowered:
     """A Program for shards of up to `rows` tokens, ready for the executors."""
 
@@ -53,6 +62,18 @@ class Lowered:
     packings: NDArray[Any]  # which matrices become panels
     packed_size: int  # float32 elements of all panels
     scratch_size: int  # float32 elements a thread
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.plan.size, self.scratch_size, self.packed_size)
+
+
+def sizes(program: Program, rows: int, time: int) -> Sizes:
+    """The sizes of `lower`, of whatever length: nothing is written to records, whose numbers have 64 bits."""
+    panels = _Panels(program)
+    for op in program.ops:
+        panels.pack(op)
+    return Sizes(plan(program, rows).size, _scratch_size(program, time), panels.size)
 
 
 def lower(program: Program, rows: int, time: int, share: bool = True) -> Lowered:
@@ -72,10 +93,14 @@ def lower(program: Program, rows: int, time: int, share: bool = True) -> Lowered
         _place_values(record, op, program, memory)
         if program.mode == "train":
             _place_gradients(record, op, program, memory)
-        panels.place(record, op)
+        for table, place in zip(("packed", "transposed"), panels.pack(op), strict=False):
+            record[table][op.kind.matrix] = (PACKED, place)
     _mark_additions(records, program)
-    scratch = max(op.kind.scratch(op.attributes, time) for op in program.ops)
-    return Lowered(program, memory, records, panels.packings(), panels.size, scratch)
+    return Lowered(program, memory, records, panels.packings(), panels.size, _scratch_size(program, time))
+
+
+def _scratch_size(program: Program, time: int) -> int:
+    return max(op.kind.scratch(op.attributes, time) for op in program.ops)
 
 
 def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int, int]:
@@ -132,15 +157,14 @@ class _Panels:
         self._places: dict[tuple[str, bool], int] = {}
         self._packings: list[tuple[int, int, int, int, int, int]] = []
 
-    def place(self, record: Any, op: Op) -> None:
-        slot = op.kind.matrix
-        if slot is None:
-            return
-        name = op.slots[slot]
+    def pack(self, op: Op) -> list[int]:
+        """Where an op's matrix lies: for its forward and, in training, its backward; nowhere if it has none."""
+        if op.kind.matrix is None:
+            return []
+        name, depth_is_rows = op.slots[op.kind.matrix], op.kind.depth_is_rows
         assert name is not None
-        record["packed"][slot] = (PACKED, self._pack(name, op.kind.depth_is_rows))
-        if self._program.mode == "train":
-            record["transposed"][slot] = (PACKED, self._pack(name, not op.kind.depth_is_rows))
+        orientations = (depth_is_rows, not depth_is_rows) if self._program.mode == "train" else (depth_is_rows,)
+        return [self._pack(name, orientation) for orientation in orientations]
 
     def _pack(self, name: str, depth_is_rows: bool) -> int:
         if (name, depth_is_rows) not in self._places:

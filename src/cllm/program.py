@@ -126,7 +126,8 @@ class Program:
         last = next(reversed(self.table.values()), None)
         if last is not None and not last.trainable and treatment.get("trainable", True):
             raise ProgramError(name, "a trainable parameter after a frozen one", "frozen ones last", "reorder")
-        self.table[name] = Parameter(name, shape, self.n_parameters, **treatment)
+        offset = 0 if last is None else last.offset + last.size
+        self.table[name] = Parameter(name, shape, offset, **treatment)
         return name
 
     def buffer(self, name: str, width: int, per_token: bool = True) -> str:

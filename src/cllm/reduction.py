@@ -17,18 +17,23 @@ class Subtree:
     size: int
 
 
-def shard_boundaries(batch_size: int, block_size: int, micro_batch_size: int | None = None) -> list[int]:
-    """(S + 1,) first sequence of each shard; sizes differ by at most one sequence.
+def count_shards(batch_size: int, block_size: int, micro_batch_size: int | None = None) -> int:
+    """S, which the config alone decides (numerics rule 1).
 
-    The config alone decides S (numerics rule 1): 4 below 4,096 tokens a step, else 8, more if a shard would
-    exceed 4,096 tokens, never more than sequences; or by hand, by sequences a shard.
+    4 below 4,096 tokens a step, else 8, more if a shard would exceed 4,096 tokens, never more than sequences; or by
+    hand, by sequences a shard.
     """
     if micro_batch_size is not None:
         fewest, most_sequences = 1, micro_batch_size
     else:
         # A shard is whole sequences, and one sequence may be longer than that.
         fewest, most_sequences = 4 if batch_size * block_size < 4096 else 8, max(1, 4096 // block_size)
-    n = min(max(fewest, -(-batch_size // most_sequences)), batch_size)
+    return min(max(fewest, -(-batch_size // most_sequences)), batch_size)
+
+
+def shard_boundaries(batch_size: int, block_size: int, micro_batch_size: int | None = None) -> list[int]:
+    """(S + 1,) first sequence of each shard; sizes differ by at most one sequence."""
+    n = count_shards(batch_size, block_size, micro_batch_size)
     return [batch_size * shard // n for shard in range(n + 1)]
 
 
@@ -48,6 +53,25 @@ def fold_run(first: int, last: int) -> tuple[list[Subtree], int]:
             right = stack.pop()
             stack[-1] = Subtree(stack[-1].start, 2 * right.size)
     return stack, most
+
+
+def most_held(first: int, last: int) -> int:
+    """How many gradients fold_run holds at the most, counted without walking the run; 0 for an empty one.
+
+    That is one more than the subtrees of the longest-winded beginning [first, end), end < last. It ends one before
+    the run does, or has ones for all lower digits of some smaller number.
+    """
+    end = last - 1
+    ends = [end, *((end >> digit << digit) - 1 for digit in range(end.bit_length()))]
+    return max((1 + _count_subtrees(first, one) for one in ends if one >= first), default=0)
+
+
+def _count_subtrees(first: int, end: int) -> int:
+    """Maximal aligned subtrees of [first, end): up to the highest multiple of a power of two, and down from it."""
+    if first == end:
+        return 0
+    power = 1 << (first ^ end).bit_length() - 1
+    return (power - first % power).bit_count() + (end % power).bit_count()
 
 
 def _are_siblings(left: Subtree, right: Subtree) -> bool:

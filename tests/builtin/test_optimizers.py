@@ -112,6 +112,13 @@ def test_steps_agree_with_the_definition(case: Case) -> None:
 
 
 @every_case
+def test_the_bytes_that_it_announces_are_those_that_it_takes(case: Case) -> None:
+    optimizer = case.make()
+    taken = sum(value.nbytes for value in optimizer.state_dict().values() if isinstance(value, np.ndarray))
+    assert taken == case.kind(case.config).bytes_per_parameter * N_TRAINABLE
+
+
+@every_case
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_threads_change_no_bit(case: Case, n_threads: int) -> None:
     alone, together = start(), start()

@@ -19,7 +19,7 @@ from tests.hooks.values import a_report
 SOURCE = """
     from msgspec import Struct
     from cllm.errors import DataError
-    from cllm.hooks import CheckSpec, DatasetSpec, ReducerSpec, ScheduleSpec, SinkSpec, hookimpl
+    from cllm.hooks import CheckSpec, DatasetSpec, OptimizerSpec, ReducerSpec, ScheduleSpec, SinkSpec, hookimpl
 
     class Options(Struct, kw_only=True):
         source: str
@@ -42,6 +42,14 @@ SOURCE = """
     @hookimpl
     def cllm_register_datasets():
         yield DatasetSpec("things", "things", Anything, Options)
+
+    class Heavy(Anything):
+        bytes_per_parameter = -4
+        learning_rate = init = step = state_dict = load_state_dict = None
+
+    @hookimpl
+    def cllm_register_optimizers():
+        yield OptimizerSpec("things.heavy", "takes less than nothing", Heavy)
 
     @hookimpl
     def cllm_register_schedules():
@@ -131,6 +139,11 @@ def test_a_part_that_fails_is_its_plugins_error(plugins: Plugins, name: str, mes
     with pytest.raises(PluginError) as caught:
         plugins.make("reducer", Part(name))
     assert f"reducer {name} (cllm-things): {message}" in str(caught.value)
+
+
+def test_bytes_that_no_memory_has_are_their_plugins_error(plugins: Plugins) -> None:
+    with pytest.raises(PluginError, match=r"optimizer things\.heavy \(cllm-things\): bytes_per_parameter = -4"):
+        plugins.make("optimizer", Part("things.heavy"))
 
 
 def test_a_config_type_that_is_missing_is_its_plugins_error(plugins: Plugins) -> None:

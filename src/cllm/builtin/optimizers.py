@@ -33,6 +33,8 @@ class AdamWConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019). Moments are (P,) float32, flat as parameters."""
 
+    bytes_per_parameter = 8
+
     def __init__(self, config: AdamWConfig) -> None:
         self.config = config
         self.learning_rate = config.learning_rate
@@ -82,6 +84,7 @@ class SGD:
     def __init__(self, config: SGDConfig) -> None:
         self.config = config
         self.learning_rate = config.learning_rate
+        self.bytes_per_parameter = 4 if config.momentum > 0.0 else 0
         self._velocity: Float32 | None = None
 
     def init(self, parameters: Sequence[Parameter]) -> None:

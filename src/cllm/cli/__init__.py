@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cllm.errors import CllmError, UsageError, did_you_mean
+from cllm.errors import CllmError, MemoryLimitError, UsageError, did_you_mean
 
 # Name, module, summary: help needs no import of what it describes.
 COMMANDS = (
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CllmError as error:
         print(f"cllm: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"cllm: {_out_of_memory(error)}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("cllm: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -87,7 +90,7 @@ def _run(words: Sequence[str]) -> int:
         return USAGE
     try:
         return int(options.run(options))
-    except (CllmError, OSError):
+    except (CllmError, OSError, MemoryError):
         raise
     except Exception as error:
         from cllm.hooks.blame import blamed
@@ -109,6 +112,13 @@ def _explained(error: OSError) -> CllmError:
             raise error
     except CllmError as explained:
         return explained
+
+
+def _out_of_memory(error: MemoryError) -> MemoryLimitError:
+    """Less was left than was allowed: estimates know neither other programs nor all that libraries reserve."""
+    reason = str(error) or "no reason given"
+    advice = "close other programs, raise the limit (ulimit -v), or make the model or the batch smaller"
+    return MemoryLimitError("memory", f"the system refused it: {reason}", "as much as was estimated", advice)
 
 
 def _print_version() -> int:

@@ -83,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(f"Run folder: {folder}", file=sys.stderr)
         return 0
-    _show_end(folder, plugins, can_write=trainer.parts.data.tokenizer is not None)
+    can_write = trainer.parts.data.tokenizer is not None
+    del trainer  # or the model that writes the sample would stand beside all that the run holds
+    _show_end(folder, plugins, can_write)
     return 0
 
 
@@ -129,20 +131,22 @@ def _show_end(folder: Path, plugins: Plugins, can_write: bool) -> None:
 def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
-    from cllm.assemble import assemble, open_run_data
+    from cllm.assemble import open_run_data, outline
+    from cllm.reduction import count_shards
 
     config = located(config)
+    train, block_size = config.train, config.model.block_size
     with TemporaryDirectory() as cache:
-        parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
+        known = outline(config, open_run_data(config, plugins, Path(cache)), plugins)
         facts = {
-            "parameters": parts.program.n_parameters,
-            "shards": parts.engine.n_shards,
-            "threads": parts.n_threads,
-            "tokens_per_step": config.train.batch_size * config.model.block_size,
-            "flops_per_token": parts.program.flops_per_token(config.model.block_size),
-            "memory_bytes": parts.memory_estimate(),
+            "parameters": known.program.n_parameters,
+            "shards": count_shards(train.batch_size, block_size, train.micro_batch_size),
+            "threads": known.n_threads,
+            "tokens_per_step": train.batch_size * block_size,
+            "flops_per_token": known.program.flops_per_token(block_size),
+            "memory_bytes": known.memory,
         }
-        resolved = to_toml(parts.config)
+        resolved = to_toml(known.config)
     if as_json:
         print_json({**facts, "config": resolved})
         return 0

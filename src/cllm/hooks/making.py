@@ -109,6 +109,9 @@ def check_shape(kind: str, made: object, who: str) -> None:
         if which not in ("fold", "gather"):
             raise PluginError(who, f"kind = {which!r}", '"fold" or "gather"', "see the protocols in cllm.hooks")
         check_shape(str(which), made, who)
+    size = getattr(made, "bytes_per_parameter", 0) if kind == "optimizer" else 0
+    if not isinstance(size, int | float) or not 0 <= size < float("inf"):
+        raise PluginError(who, f"bytes_per_parameter = {size!r}", "0 or more", "see the protocols in cllm.hooks")
 
 
 def problem(error: BaseException) -> str:

@@ -124,7 +124,11 @@ class StabilityCheck(Protocol):
 
 
 class Optimizer(Protocol):
-    """Updates the parameters in place, by the same numerics rules as the kernels (no libm, no BLAS)."""
+    """Updates the parameters in place, by the same numerics rules as the kernels (no libm, no BLAS).
+
+    One whose `init` allocates other than 8 bytes for each trainable parameter, which are two float32 moments, has an
+    attribute `bytes_per_parameter`: a run that would take too much memory is refused before anything is allocated.
+    """
 
     @property
     def learning_rate(self) -> float:

@@ -1,0 +1,102 @@
+"""How many bytes a run takes, by purpose: counted from shapes before any of them is allocated, refused if too many.
+
+What lives for a moment is counted where it comes on top of the rest: the arrays of which a batch is made. The
+interpreter, its libraries and what is less than a byte a parameter or token are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cllm.errors import MemoryLimitError
+from cllm.lowering import Sizes, sizes
+from cllm.machine import memory_limit
+from cllm.program import Program
+from cllm.reduction import count_shards, most_held, runs_of_shards
+
+if TYPE_CHECKING:
+    from cllm.hooks.protocols import Optimizer, Reducer
+
+FLOAT = 4
+# Of a batch, for each token: inputs, targets, weights and documents, and what is needed besides while they are filled
+# (positions as int64, tokens as they are in the file, documents as int64); for each sequence, the place of its window.
+BATCH_TOKEN, FILLING_TOKEN, FILLING_SEQUENCE = 16, 29, 150
+SHARD = 100  # its boundaries, its sums and means of losses, its place in tables
+TWO_MOMENTS = 2 * FLOAT  # what an optimizer takes for each parameter if it does not say
+FEW_LAYERS = 16  # a plan of 1,000 layers takes a minute to write out, one of 10^12 never ends
+
+
+def run_memory(
+    training: Program, evaluating: Program | None, optimizer: Optimizer, reducer: Reducer, *,
+    batch_size: int, n_threads: int, micro_batch_size: int | None = None,
+) -> dict[str, int]:
+    """Bytes by purpose of a whole run; `evaluating` is None where nothing is held out."""
+    engine = engine_memory(training, batch_size, n_threads, micro_batch_size, reducer)
+    evaluator = engine_memory(evaluating, batch_size, n_threads) if evaluating is not None else {}
+    bytes_per_parameter = getattr(optimizer, "bytes_per_parameter", TWO_MOMENTS)
+    # The batch that is being made stands beside the one before it, and in an evaluation beside that of the last step.
+    n_batches = 2 if evaluating is None else 3
+    tokens = batch_size * training.block_size
+    return {
+        "parameters": FLOAT * training.n_parameters,
+        **engine,
+        "optimizer": int(bytes_per_parameter * training.n_trainable),
+        "norms": FLOAT * sum(parameter.shape[-1] for parameter in training.parameters if parameter.trainable),
+        "batches": tokens * (n_batches * BATCH_TOKEN + FILLING_TOKEN) + batch_size * FILLING_SEQUENCE,
+        "evaluation": sum(evaluator.values()),
+    }
+
+
+def engine_memory(
+    program: Program, batch_size: int, n_threads: int, micro_batch_size: int | None = None,
+    reducer: Reducer | None = None, lowered: Sizes | None = None,
+) -> dict[str, int]:
+    """Bytes by purpose of an engine, for the built-in reducer where none is given.
+
+    lowered: the Program's sizes, where they are known already.
+    """
+    n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
+    if lowered is None:
+        lowered = sizes(program, -(-batch_size // n_shards) * program.block_size, program.block_size)
+    training = program.mode == "train"
+    return {
+        "packed weights": FLOAT * lowered.packed,
+        "activations and scratch": FLOAT * min(n_shards, n_threads) * (lowered.arena + lowered.scratch),
+        "gradients": FLOAT * program.n_trainable * _most_gradients(n_shards, n_threads, reducer) if training else 0,
+        "losses": FLOAT * batch_size * program.block_size + SHARD * n_shards,
+    }
+
+
+def _most_gradients(n_shards: int, n_threads: int, reducer: Reducer | None) -> int:
+    """How many gradients (P,) are held at once."""
+    if reducer is not None and reducer.kind == "gather":
+        return n_shards + 1  # and what they are combined into
+    if reducer is None or hasattr(reducer, "__cllm_reducer__"):
+        return sum(most_held(*run) for run in runs_of_shards(n_shards, n_threads))
+    # A fold in Python: one for each thread, and the subtrees of the shards before.
+    return min(n_shards, n_threads + n_shards.bit_length())
+
+
+def by_layers(memory: Callable[[int], dict[str, int]], n_layer: int) -> dict[str, int]:
+    """memory(n_layer), reckoned from models of fewer layers where there are many: each takes what another does."""
+    if n_layer <= FEW_LAYERS:
+        return memory(n_layer)
+    more, less = memory(FEW_LAYERS), memory(FEW_LAYERS // 2)
+    return {
+        purpose: size + (size - less[purpose]) * (n_layer - FEW_LAYERS) // (FEW_LAYERS - FEW_LAYERS // 2)
+        for purpose, size in more.items()
+    }
+
+
+def check_memory(estimate: dict[str, int], what: str) -> None:
+    """Refuse, before anything is allocated, what this machine may not give. Raises MemoryLimitError."""
+    needed, limit = sum(estimate.values()), memory_limit()
+    if needed > 0.8 * limit:
+        large = {purpose: size for purpose, size in estimate.items() if size > needed / 100}
+        parts = ", ".join(f"{purpose} {size / 1e9:,.1f} GB" for purpose, size in large.items())
+        raise MemoryLimitError(
+            "memory", f"{what} need about {needed / 1e9:,.1f} GB ({parts})",
+            f"at most 80 % of the {limit / 1e9:,.1f} GB that this process may use",
+            "make the model, the batch or the number of threads smaller",
+        )
