@@ -21,7 +21,11 @@ import pytest
 
 import cllm
 from cllm import atomic, checkpoint, ledger
-from cllm.errors import ConfigError, DataError, InstabilityAbort, PluginError, RunFolderError
+from cllm.builtin.text import TextConfig, TextDataset
+from cllm.data import tokenfile
+from cllm.data.prepare import prepare
+from cllm.data.tokenizers import ByteTokenizer
+from cllm.errors import ConfigError, DataError, InstabilityAbort, PluginError, RunFolderError, TokenFileError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
 from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
@@ -85,6 +89,37 @@ def test_a_skipped_batch_changes_nothing_and_is_not_met_again(tmp_path: Path) ->
                 assert report.reasons == ("Verdict: odd",)
         assert trainer.state.skipped == [3]
         assert (trainer.state.step, trainer.state.batch_index) == (12, 13)
+
+
+def test_a_run_without_a_validation_part_says_so_unless_none_was_asked_for(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    with cllm.Trainer(settings, tmp_path / "with") as trainer:
+        assert trainer.warnings == ()
+    prepare(TextDataset(TextConfig(str(tmp_path / "text.txt"))), ByteTokenizer, tmp_path / "out", validation=0)
+    path = f"data.path={tmp_path / 'out'}"
+    with cllm.Trainer(config(tmp_path, path), tmp_path / "without") as trainer:
+        assert len(trainer.warnings) == 1 and "no validation part" in trainer.warnings[0]
+        list(trainer)
+    with cllm.Trainer(config(tmp_path, path), resume=tmp_path / "without") as trainer:
+        assert len(trainer.warnings) == 1
+    with cllm.Trainer(config(tmp_path, path, "data.validation=0"), tmp_path / "none") as trainer:
+        assert trainer.warnings == ()
+
+
+def test_a_run_verifies_token_files_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenfile, "VERIFIED_AT_OPENING", 0)
+    config(tmp_path)
+    prepare(TextDataset(TextConfig(str(tmp_path / "text.txt"))), ByteTokenizer, tmp_path / "out")
+    settings = config(tmp_path, f"data.path={tmp_path / 'out'}")
+    leave_half_way(settings, tmp_path / "run")
+    data = bytearray((tmp_path / "out/train.tokens").read_bytes())
+    data[-200] ^= 1
+    (tmp_path / "out/train.tokens").write_bytes(data)
+    with pytest.raises(TokenFileError, match=r"train\.tokens: its content"):
+        cllm.Trainer(settings, resume=tmp_path / "run")
+    with pytest.raises(TokenFileError, match=r"train\.tokens: its content"):
+        cllm.Trainer(settings, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def parameter_bits(trainer: Any) -> str:

@@ -27,6 +27,7 @@ EXEMPT = (
     ("src/cllm/kernels.py", "cumsum", "columns are counted: integers"),
     ("src/cllm/data/parts.py", "cumsum", "tokens are counted: integers"),
     ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
+    ("src/cllm/data/split.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/tokenfile.py", ".sum()", "documents are counted: a sum of booleans"),
     ("src/cllm/engine.py", "sum()", "seconds of CPU time, which are shown and decide nothing"),
     ("src/cllm/sampling.py", "add.accumulate", "NumPy documents it as one chain in ascending order"),

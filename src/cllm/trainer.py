@@ -78,6 +78,9 @@ class Trainer:
         data = open_run_data(config, self.plugins, self.folder.path / "data")
         if saved is not None:
             refuse_other_data(saved.facts, data, "resume")
+        data.verify()
+        if data.validation is None and config.data.validation:
+            self.warnings += ("there is no validation part: no loss but that of the batches is measured",)
         self.parts: Assembly = assemble(config, data, self.plugins, reducer, checks)
         self.config, self.state = self.parts.config, self.parts.state
         self.n_steps = self.config.train.steps or 0
@@ -103,7 +106,7 @@ class Trainer:
         refuse_other_numerics(saved, self.facts)
         refuse_fewer_steps(self.n_steps, saved)
         checkpoint.restore(self.state, saved)
-        self.warnings = saved.warnings
+        self.warnings += saved.warnings
 
     def __iter__(self) -> Iterator[StepReport]:
         """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""

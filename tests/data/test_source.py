@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cllm.config import DataConfig, MixturePart
-from cllm.data import source
+from cllm.data import source, tokenfile
 from cllm.data.batches import evaluation_batches
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import prepare
@@ -117,8 +117,61 @@ def test_prepared_folder_keeps_what_it_was_prepared_with(tmp_path: Path) -> None
     assert data.tokenizer and data.tokenizer.name == "char"
     assert data.validation and data.validation.n_tokens < data.train.n_tokens
     assert not (tmp_path / "cache").exists()
-    (tmp_path / "out/validation.tokens").unlink()
-    assert opened(tmp_path, path=str(tmp_path / "out")).validation is None
+
+
+@pytest.mark.parametrize(
+    ("report", "is_refused"), [("", True), (None, False), ("{", False), ("[1]", False), ('{"n_tokens": 1}', False)]
+)
+def test_a_validation_part_that_was_prepared_must_be_there(
+    tmp_path: Path, report: str | None, is_refused: bool
+) -> None:
+    """prepare.json remembers it; where that is not there either, or says nothing of it, there is none."""
+    folder = tmp_path / "out"
+    prepare(Texts([TEXT]), CharTokenizer, folder)
+    (folder / "validation.tokens").unlink()
+    if report is None:
+        (folder / "prepare.json").unlink()
+    elif report:
+        (folder / "prepare.json").write_text(report)
+    if is_refused:
+        with pytest.raises(DataError, match=r"validation\.tokens is missing; expected the 86 tokens .* prepare"):
+            opened(tmp_path, path=str(folder))
+    else:
+        assert opened(tmp_path, path=str(folder)).validation is None
+
+
+def altered(path: Path) -> None:
+    """Change one token to another of the same vocabulary."""
+    data = bytearray(path.read_bytes())
+    data[-33 - 64] ^= 1  # before the digest and at most 63 bytes of filling
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["train.tokens", "validation.tokens"])
+@pytest.mark.parametrize("largest", [1 << 20, 0])
+def test_altered_tokens_are_noticed_at_opening_or_where_a_run_verifies(
+    tmp_path: Path, name: str, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenfile, "VERIFIED_AT_OPENING", largest)
+    prepare(Texts([TEXT]), ByteTokenizer, tmp_path / "out")
+    opened(tmp_path, path=str(tmp_path / "out")).verify()
+    altered(tmp_path / "out" / name)
+    if largest:
+        with pytest.raises(TokenFileError, match=f"{name}: its content does not have the digest at its end"):
+            opened(tmp_path, path=str(tmp_path / "out"))
+    else:
+        data = opened(tmp_path, path=str(tmp_path / "out"))
+        with pytest.raises(TokenFileError, match=f"{name}: its content does not have the digest at its end"):
+            data.verify()
+
+
+def test_a_section_is_verified_as_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenfile, "VERIFIED_AT_OPENING", 0)
+    prepare(Texts([TEXT]), ByteTokenizer, tmp_path / "out", 0)
+    altered(tmp_path / "out/train.tokens")
+    data = opened(tmp_path, path=str(tmp_path / "out/train.tokens"), validation=0.25)
+    with pytest.raises(TokenFileError):
+        data.verify()
 
 
 def test_files_of_different_preparations_are_refused(tmp_path: Path) -> None:
@@ -127,7 +180,8 @@ def test_files_of_different_preparations_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b/validation.tokens").replace(tmp_path / "a/validation.tokens")
     with pytest.raises(DataError, match="was not prepared with"):
         opened(tmp_path, path=str(tmp_path / "a"))
-    (tmp_path / "a/validation.tokens").unlink()
+    for name in ("validation.tokens", "prepare.json"):
+        (tmp_path / "a" / name).unlink()
     (tmp_path / "b/tokenizer.json").replace(tmp_path / "a/tokenizer.json")
     with pytest.raises(DataError, match="is not the tokenizer of"):
         opened(tmp_path, path=str(tmp_path / "a"))

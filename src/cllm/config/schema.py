@@ -75,7 +75,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer: the tokenizer plugin for text that is not prepared
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
-    validation: share of the documents that is kept for validation; 0 for none
+    validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
     """
 

@@ -1,4 +1,4 @@
-"""Turns a dataset into a folder of token files, in bounded memory: whole or not at all.
+"""Turns a dataset into a folder of token files: whole or not at all, in bounded memory but for 100 bytes a document.
 
 The folder has train.tokens, validation.tokens (if there is a validation part), tokenizer.json and
 prepare.json. It is written under another name and renamed when it is whole: what fails half-way leaves
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside, write_file
 from cllm.data.counts import Counts
 from cllm.data.parts import write_part
+from cllm.data.split import split
 from cllm.data.spool import Spool
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizers import save_tokenizer
@@ -109,6 +110,7 @@ def _write_files(folder: Path, spool: Spool, counts: Counts, tokenizer: Tokenize
     if not spool.n_documents:
         raise _refuse("no text", "at least one document that is not empty", "name another source")
     digests = (tokenizer.digest(), counts.source_digest())
+    train, held_out = split(spool.documents(), validation)
     header = make_header(spool.n_tokens, spool.n_documents, tokenizer.vocab_size, tokenizer.name, *digests)
     return PrepareReport(
         n_documents=spool.n_documents,
@@ -116,8 +118,8 @@ def _write_files(folder: Path, spool: Spool, counts: Counts, tokenizer: Tokenize
         n_characters=counts.n_characters,
         n_context_characters=counts.n_context_characters,
         n_tokens=spool.n_tokens,
-        n_train_tokens=write_part(folder / TRAIN_FILE, spool, header, validation, held_out=False),
-        n_validation_tokens=write_part(folder / VALIDATION_FILE, spool, header, validation, held_out=True),
+        n_train_tokens=write_part(folder / TRAIN_FILE, spool, header, train),
+        n_validation_tokens=write_part(folder / VALIDATION_FILE, spool, header, held_out),
         vocab_size=tokenizer.vocab_size,
         tokenizer=tokenizer.name,
         tokenizer_digest=digests[0],

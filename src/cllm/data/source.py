@@ -10,12 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE, prepare
+from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, prepare
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
@@ -25,10 +27,14 @@ from cllm.digest import file_digest
 from cllm.errors import DataError
 from cllm.hooks.specs import Dataset, Tokenizer
 
-CACHE_VERSION = 1  # part of the name of what is cached: another one, where the same text gives other tokens
+CACHE_VERSION = 2  # part of the name of what is cached: another one, where the same text gives other tokens
 
 _NANOGPT = ("train.bin", "val.bin")
 _TOKEN_FILES = (".tokens", ".bin")
+
+
+class _Report(msgspec.Struct):
+    n_validation_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,15 @@ class OpenData:
     def digest(self) -> str:
         """Of the text, wherever it lies: see identity.py."""
         return source_identity(self.train, self.validation)
+
+    def verify(self) -> None:
+        """Read all files that have a digest, also those that are too large to be read whenever they are opened.
+
+        Raises TokenFileError for one that was altered.
+        """
+        sources = [self.train] if self.validation is None else [self.train, self.validation]
+        for file in {file.path: file for source in sources for file in source.parts}.values():
+            file.check_digest()
 
     @property
     def tokenizer_digest(self) -> str:
@@ -93,12 +108,22 @@ def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
     train = TokenFile.open(folder / TRAIN_FILE)
     validation = folder / VALIDATION_FILE
     held_out = TokenFile.open(validation) if validation.exists() else None
+    if not held_out and (n_tokens := _n_validation_tokens(folder)):
+        raise _refuse(f"{validation} is missing", f"the {n_tokens:,} tokens that {REPORT_FILE} tells of")
     if held_out and (held_out.tokenizer_digest, held_out.source_digest) != (
         train.tokenizer_digest,
         train.source_digest,
     ):
         raise _refuse(f"{validation} was not prepared with {TRAIN_FILE}", "files of one preparation")
     return OpenData(train, held_out, _tokenizer_beside(train, kinds))
+
+
+def _n_validation_tokens(folder: Path) -> int:
+    """How many tokens the report of the preparation says are held out; 0 where there is none that can be read."""
+    try:
+        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=_Report).n_validation_tokens
+    except (OSError, msgspec.MsgspecError):
+        return 0
 
 
 def _open_nanogpt(folder: Path, vocab_size: int | None) -> OpenData:

@@ -1,13 +1,12 @@
-"""Which documents go to training and which to validation.
+"""Which tokens go to training and which to validation.
 
-A pure function of how many there are, never of a seed of the user's: so the validation part stays the
+A pure function of the documents' lengths, never of a seed of the user's: so the validation part stays the
 same for every run on a text, and losses can be compared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +19,15 @@ _SEED = 0
 Ranges = NDArray[np.int64]  # (n, 2): first token and end of each document
 
 
-def pick(blocks: Iterable[Ranges], n_documents: int, validation: float, held_out: bool) -> Iterator[Ranges]:
-    """Pick the documents for training, or those held out for validation, from the ranges of all.
+def split(documents: Ranges, validation: float) -> tuple[Ranges, Ranges]:
+    """The ranges for training and those held out for validation, both in the order of `documents`.
 
-    blocks: the ranges in order, BLOCK at a time; validation: the share to hold out, 0 <= validation < 1.
-    Of several documents about that share (at least one, never all) is held out, by a keyed permutation;
-    of a single one, its last part by position (see cut).
+    validation: the share to hold out, 0 <= validation < 1. Whole documents are held out where that gives
+    about this share of the tokens; else, as of a single document, an end: that of the longest one.
     """
-    if n_documents == 1:
-        yield from (_cut_one(block, validation, held_out) for block in blocks)
-        return
-    n_held_out = _n_held_out(n_documents, validation)
-    for number, block in enumerate(blocks):
-        places = permuted(number * BLOCK, n_documents, _SEED, philox.STREAM_SHUFFLE, 0)
-        yield block[(places < n_held_out) == held_out]
+    begins, ends = documents[:, 0], documents[:, 1]
+    bounds = ends - _n_held_out(ends - begins, validation)
+    return _not_empty(begins, bounds), _not_empty(bounds, ends)
 
 
 def cut(n_tokens: int, validation: float) -> int:
@@ -46,14 +40,45 @@ def cut(n_tokens: int, validation: float) -> int:
     return min(max(1, math.floor(n_tokens * (1.0 - validation))), n_tokens - 1)
 
 
-def _n_held_out(n_documents: int, validation: float) -> int:
-    if validation == 0:
-        return 0
-    return min(max(1, math.floor(n_documents * validation + 0.5)), n_documents - 1)
+def _n_held_out(lengths: NDArray[np.int64], validation: float) -> NDArray[np.int64]:
+    """How many tokens at each document's end are held out: none or all, but of the one that is cut; (n,)."""
+    chosen = _whole_documents(lengths, validation)
+    if chosen.any() or validation == 0:
+        return np.where(chosen, lengths, 0)
+    n_tokens, longest = int(lengths.sum()), int(lengths.argmax())
+    held_out = np.zeros_like(lengths)
+    held_out[longest] = min(n_tokens - cut(n_tokens, validation), lengths[longest])
+    return held_out
 
 
-def _cut_one(block: Ranges, validation: float, held_out: bool) -> Ranges:
-    n_tokens = int(block[0, 1])
-    end = cut(n_tokens, validation)
-    first, last = (end, n_tokens) if held_out else (0, end)
-    return np.array([[first, last]] if first < last else np.empty((0, 2)), np.int64)
+def _whole_documents(lengths: NDArray[np.int64], validation: float) -> NDArray[np.bool_]:
+    """The documents to hold out: in the order of a keyed permutation, as many as the share says; none if that fails.
+
+    One after which a part would have more than twice, or less than half, of its own share of the tokens is
+    passed over; and as long as the held-out ones have less than half of theirs, more are taken. It fails where
+    they have less in the end.
+    """
+    chosen = np.zeros(len(lengths), np.bool_)
+    n_tokens, n_wanted = int(lengths.sum()), max(1, math.floor(len(lengths) * validation + 0.5))
+    share = n_tokens * validation
+    least, most = share / 2, min(2 * share, (n_tokens + share) / 2, n_tokens - 1)
+    n_held_out = n_chosen = 0
+    for document in _shuffled(len(lengths)):
+        if n_held_out >= least and n_chosen >= n_wanted:
+            break
+        if n_held_out + int(lengths[document]) <= most:
+            chosen[document] = True
+            n_held_out += int(lengths[document])
+            n_chosen += 1
+    return chosen if n_held_out >= least else np.zeros_like(chosen)
+
+
+def _shuffled(n: int) -> NDArray[np.int64]:
+    """The numbers below n in the order of a keyed permutation."""
+    blocks = [permuted(first, n, _SEED, philox.STREAM_SHUFFLE, 0) for first in range(0, n, BLOCK)]
+    return np.argsort(np.concatenate(blocks))
+
+
+def _not_empty(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Ranges:
+    ranges = np.stack([begins, ends], axis=1)
+    return ranges[begins < ends]

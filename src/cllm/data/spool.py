@@ -1,8 +1,9 @@
-"""Tokens and document starts kept on disk until it is known how many there are."""
+"""Tokens kept on disk until it is known how many there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm.data.draws import BLOCK
 from cllm.data.split import Ranges
 from cllm.data.tokenfile import token_dtype
 
@@ -18,15 +18,14 @@ _CHUNK_TOKENS = 1 << 20
 
 
 class Spool:
-    """Appends documents to two files in `folder`, then gives them back by ranges; memory is one chunk."""
+    """Appends documents to a file in `folder`, then gives them back by ranges; memory is one chunk, and the starts."""
 
     def __init__(self, folder: Path, vocab_size: int) -> None:
         self.n_tokens = 0
-        self.n_documents = 0
         self._begins = True  # a start is due: it is written with the first token that comes
         self._dtype = token_dtype(vocab_size)
         self._tokens = (folder / "tokens.spool").open("w+b")
-        self._starts = (folder / "starts.spool").open("w+b")
+        self._starts = array("q")  # where each document begins
 
     def add(self, tokens: NDArray[Any], begins: bool) -> None:
         """Append tokens (n,) that begin a document or go on with it. An empty document leaves no trace."""
@@ -35,36 +34,30 @@ class Spool:
             return
         if self._begins:
             self._begins = False
-            self.n_documents += 1
-            self._starts.write(self.n_tokens.to_bytes(8, "little"))
+            self._starts.append(self.n_tokens)
         self._tokens.write(np.ascontiguousarray(tokens, self._dtype).data)
         self.n_tokens += len(tokens)
 
-    def documents(self) -> Iterator[Ranges]:
-        """The token ranges of all documents in order, BLOCK at a time."""
-        for first in range(0, self.n_documents, BLOCK):
-            bounds = self._read_starts(first, BLOCK + 1)  # one more, where the block's last document ends
-            if len(bounds) <= BLOCK:
-                bounds = np.append(bounds, self.n_tokens)
-            yield np.stack([bounds[:-1], bounds[1:]], axis=1)
+    @property
+    def n_documents(self) -> int:
+        return len(self._starts)
 
-    def tokens(self, blocks: Iterable[Ranges]) -> Iterator[NDArray[Any]]:
+    def documents(self) -> Ranges:
+        """The token ranges of all documents in order."""
+        starts = np.array(self._starts, np.int64)
+        return np.stack([starts, np.append(starts[1:], self.n_tokens)], axis=1)
+
+    def tokens(self, ranges: Ranges) -> Iterator[NDArray[Any]]:
         """The tokens of the ranges, one after the other, in chunks."""
-        for ranges in blocks:
-            for first, end in _joined(ranges):
-                for start in range(first, end, _CHUNK_TOKENS):
-                    yield self._read(start, min(_CHUNK_TOKENS, end - start))
+        for first, end in _joined(ranges):
+            for start in range(first, end, _CHUNK_TOKENS):
+                yield self._read(start, min(_CHUNK_TOKENS, end - start))
 
     def close(self) -> None:
-        """Remove the files."""
-        for stream in (self._tokens, self._starts):
-            with suppress(OSError):  # a full disk has been reported by then
-                stream.close()
-            Path(stream.name).unlink(missing_ok=True)
-
-    def _read_starts(self, first: int, n: int) -> NDArray[np.int64]:
-        self._starts.seek(8 * first)
-        return np.frombuffer(self._starts.read(8 * n), "<i8")
+        """Remove the file."""
+        with suppress(OSError):  # a full disk has been reported by then
+            self._tokens.close()
+        Path(self._tokens.name).unlink(missing_ok=True)
 
     def _read(self, start: int, n: int) -> NDArray[Any]:
         self._tokens.seek(start * self._dtype.itemsize)

@@ -10,7 +10,8 @@ Layout, little endian; sections begin at multiples of 64 bytes and the gaps are 
     ...  tokens   (n_tokens,) uint8, uint16 or uint32: the smallest that holds the vocabulary
     ...  32 bytes BLAKE2b-256 of everything before it
 
-Opening checks the header's digest, all sizes and the document starts; `verify` hashes the whole file.
+Opening checks the header's digest, all sizes and the document starts, and of a file of up to
+VERIFIED_AT_OPENING bytes the digest at its end; a larger one is read whole when a run begins or goes on.
 nanoGPT's files (uint16, no header, named *.bin) open as well.
 """
 
@@ -33,6 +34,7 @@ ALIGNMENT = 64
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
 MAX_VOCABULARY = 1 << 31  # batches hold int32
+VERIFIED_AT_OPENING = 64 << 20  # bytes; a tenth of a second, once they are in memory
 
 _LLMC_MAGICS = (20240520, 20240801)  # llm.c's .bin files have a header that would be read as tokens
 _CHUNK_BYTES = 1 << 22
@@ -120,13 +122,17 @@ class TokenFile:
         header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=int(inside.sum()))
         return TokenFile(self.path, header, self.tokens[first:end], starts[inside])
 
+    def check_digest(self) -> None:
+        """Read the whole file, also of a section. Raises TokenFileError if it was altered."""
+        if self.header.version:
+            _check_digest(self.path)
+
     def verify(self) -> None:
         """Read the whole file: its digest (a nanoGPT file has none) and the range of its tokens.
 
         Raises TokenFileError if it was altered.
         """
-        if self.header.version:
-            _check_digest(self.path)
+        self.check_digest()
         for start in range(0, self.n_tokens, _CHUNK_BYTES):
             check_range(self, self.tokens[start : start + _CHUNK_BYTES])
 
@@ -172,6 +178,8 @@ def _open_native(path: Path, stream: BinaryIO, start: bytes) -> TokenFile:
         raise _refuse(path, came, f"{expected:,} bytes", _AGAIN)
     document_starts = _map(path, "<i8", starts_at, header.n_documents)
     _check_starts(path, document_starts, header.n_tokens)
+    if size <= VERIFIED_AT_OPENING:
+        _check_digest(path)
     return TokenFile(path, header, _map(path, header.dtype, tokens_at, header.n_tokens), document_starts)
 
 
