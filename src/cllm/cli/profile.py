@@ -24,7 +24,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="RUN|CONFIG", help="a run folder, or a config file in TOML")
-    parser.add_argument("--steps", type=whole(1), default=5, metavar="N", help="steps to record, after two to warm up")
+    parser.add_argument("--steps", type=whole(1), default=5, metavar="N",
+                        help="steps to record, after two to warm up (default: 5)")
     add_threads(parser)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
                         help="set one value of the config")
