@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from types import UnionType
 
 
 class CllmError(Exception):
@@ -27,7 +29,7 @@ class CllmError(Exception):
 
 
 class UsageError(CllmError):
-    """A command line that cannot be carried out."""
+    """A command line, or a call from Python, that cannot be carried out."""
 
     exit_code = 2
 
@@ -84,3 +86,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return advice on a name that does not exist, for an error's `todo`: the nearest of those that do."""
     near = difflib.get_close_matches(word, list(choices), n=1)
     return f'did you mean "{near[0]}"?' if near else "choose one of these"
+
+
+def check_kind(
+    error: type[CllmError], who: str, name: str, value: object, kind: type | UnionType, expected: str, todo: str
+) -> None:
+    """Raise `error` where the argument `name` of `who` is of another kind."""
+    if not isinstance(value, kind):
+        raise error(who, f"{name} = {reprlib.repr(value)}, of type {type(value).__name__}", expected, todo)
