@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import UnionType
 
 
 class CllmError(Exception):
@@ -26,7 +27,7 @@ class CllmError(Exception):
 
 
 class UsageError(CllmError):
-    """A command line that cannot be carried out."""
+    """A command line, or a call from Python, that cannot be carried out."""
 
     exit_code = 2
 
@@ -92,3 +93,13 @@ def did_you_mean(word: str, choices: Iterable[str], otherwise: str = "choose one
 def count(n: int, thing: str) -> str:
     """Return a number of things as a message has it: 1 document, 2,668 documents."""
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def check_kind(
+    error: type[CllmError], who: str, name: str, value: object, kind: type | UnionType, expected: str, todo: str
+) -> None:
+    """Raise `error` where the argument `name` of `who` is of another kind."""
+    import reprlib
+
+    if not isinstance(value, kind):
+        raise error(who, f"{name} = {reprlib.repr(value)}, of type {type(value).__name__}", expected, todo)

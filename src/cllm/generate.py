@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import checkpoint
+from cllm.arguments import check_path, check_plugins
 from cllm.assemble import kinds_of
 from cllm.checkpoint import RunFacts
 from cllm.config import Config, load_config
 from cllm.data.tokenizers import UNKNOWN, load_tokenizer, stream_decoder
 from cllm.decoder import Decoder
-from cllm.errors import CheckpointError, TokenizerError, UsageError
+from cllm.errors import CheckpointError, TokenizerError, UsageError, check_kind
 from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
@@ -48,6 +49,9 @@ class Model:
         self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None
     ) -> Iterator[str]:
         """Pieces of text as they are chosen, up to `stop`, which is left out."""
+        check_kind(UsageError, "generate", "prompt", prompt, str, "text", 'give text, such as "The "')
+        check_kind(UsageError, "generate", "max_new_tokens", max_new_tokens, int, "a whole number", "ask for 200")
+        check_kind(UsageError, "generate", "stop", stop, str | None, "text, or None", "leave it out")
         if max_new_tokens < 0:
             raise UsageError("generate", f"{max_new_tokens} new tokens", "0 or more", "ask for 200")
         if self.tokenizer is None:
@@ -80,6 +84,8 @@ def _beginning(text: str, stop: str) -> int:
 @standard_floats()
 def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     """The model in a run folder's newest checkpoint that verifies. Raises CheckpointError where there is none."""
+    check_path("load", "run", run)
+    check_plugins("load", plugins)
     plugins = plugins or build_manager()
     folder = RunFolder.open(Path(run))
     config = load_config(folder.config_path)

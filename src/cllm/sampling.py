@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.errors import KernelError, UsageError
+from cllm.errors import KernelError, UsageError, check_kind
 from cllm.floats import standard_floats
 from cllm.philox import SEED_BITS, STREAM_SAMPLE, key_of, philox4x32
 
@@ -23,6 +23,11 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind, expected in (
+            ("temperature", float | int, "a number"), ("top_k", int | None, "a whole number, or None"),
+            ("top_p", float | int | None, "a number, or None"), ("seed", int, "a whole number"),
+        ):
+            check_kind(UsageError, "sampling", name, getattr(self, name), kind, expected, "correct it")
         if not 0.0 <= self.temperature < float("inf"):
             raise UsageError("sampling", f"temperature {self.temperature}", "0 or more", "try 0.8")
         if self.top_k is not None and self.top_k < 1:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 
 from cllm import checkpoint, env
+from cllm.arguments import check_trainer_arguments, labelled
 from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
@@ -40,18 +41,20 @@ class Trainer:
 
     out: the run folder, absent or empty; left out, runs/NAME-N. resume: a run folder to go on in. init_from: a
     run whose weights the first step starts from. reducer and checks: plain objects instead of, or besides, those
-    that the config names. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is
-    saved, KeyboardInterrupt goes on; and on SIGTERM, unless the program handles it itself, the same with Terminated, a
+    that the config names; a check is labelled by its class. Raises UsageError and PluginError for what is none of
+    these. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is saved,
+    KeyboardInterrupt goes on; and on SIGTERM, unless the program handles it itself, the same with Terminated, a
     SystemExit.
     """
 
     def __init__(
         self, config: Config, out: str | Path | None = None, *, resume: str | Path | None = None,
         init_from: str | Path | None = None, plugins: Plugins | None = None,
-        reducer: Reducer | None = None, checks: list[StabilityCheck] | None = None,
+        reducer: Reducer | None = None, checks: Sequence[StabilityCheck] | None = None,
     ) -> None:
+        check_trainer_arguments(config, out, resume, init_from, plugins, reducer, checks)
         self.plugins = plugins or build_manager()
-        own_checks = {type(check).__name__: check for check in checks or []}
+        own_checks = labelled(checks or [], taken={"finite", *config.checks})
         if resume is None:
             self.folder = RunFolder.create(name=config.name, out=Path(out) if out else None)
         else:

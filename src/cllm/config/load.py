@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import tomli_w
 from cllm.config.build import from_mapping
 from cllm.config.convert import shown
 from cllm.config.schema import DEFAULT_CHECKS, DEFAULT_SINKS, Config, Part
-from cllm.errors import ConfigError
+from cllm.errors import ConfigError, check_kind
 
 # Keys that exclude each other, by table: a layer that gives one takes away the others of the layers below it, so that
 # `--set train.epochs=3` needs no way to unset train.steps. All overrides together are one layer.
@@ -24,12 +24,19 @@ ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 
 def load_config(
-    path: str | Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+    path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = (), base: Mapping[str, Any] | None = None
 ) -> Config:
     """Return the config of `base`, the TOML file `path` and the `overrides` together, each laid over the ones before.
 
     An override is "table.key=value", the value in TOML or else plain text. Raises ConfigError.
     """
+    if path is not None:
+        check_kind(ConfigError, "load_config", "path", path, str | Path, "a path, or None", 'as in "configs/mine.toml"')
+    check_kind(
+        ConfigError, "load_config", "overrides", overrides, list | tuple, 'a list of "table.key=value"',
+        'as in ["train.steps=2000"]',
+    )
+    check_kind(ConfigError, "load_config", "base", base, Mapping | None, "a dict of tables, or None", "leave it out")
     given: dict[str, Any] = {}
     for override in map(parse_override, overrides):
         given = _laid_over(given, override)
@@ -46,17 +53,19 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         came = f"{path}: {error.strerror or error}"
         raise ConfigError("config", came, "a TOML file that can be read", "check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         came = f"{path}: {error}"
         raise ConfigError("config", came, "TOML in UTF-8", "correct the file; text wants quotes") from None
 
 
 def parse_override(override: str) -> dict[str, Any]:
     """Return "table.key=value" as nested tables. Raises ConfigError where it has no key or no value."""
+    wanted, example = "table.key=value", "as in train.steps=2000"
+    check_kind(ConfigError, "config", "an override", override, str, wanted, example)
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise ConfigError("config", f"the override {override!r}", "table.key=value", "as in train.steps=2000")
+        raise ConfigError("config", f"the override {override!r}", wanted, example)
     nested: Any = _value(text.strip())
     for key in reversed(keys):
         nested = {key: nested}
@@ -86,7 +95,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     value = parsed["value"]
     # Text that only looks like more than a value (a line break and another key), or like a date, is text.

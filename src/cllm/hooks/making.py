@@ -100,6 +100,8 @@ class Registered:
 
 def check_shape(kind: str, made: object, who: str) -> None:
     """Raises PluginError where `made` lacks something that every object of its kind has."""
+    if isinstance(made, type):
+        raise PluginError(who, f"the class {made.__name__}", "an object", f"call it: {made.__name__}(...)")
     missing = [name for name in METHODS.get(kind, ()) if not hasattr(made, name)]
     if missing:
         came = f"a {type(made).__name__} without {' and '.join(missing)}"
