@@ -84,7 +84,7 @@ def test_load_config_refuses_what_it_cannot_use(wrong: dict[str, Any], message: 
 
 
 def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="there is no folder .*nonexistent; expected the folder of a run"):
+    with pytest.raises(RunFolderError, match=r"there is no folder .*nonexistent; expected the folder of a run"):
         cllm.load(tmp_path / "nonexistent")
     wrong: Any
     for wrong in (5, None, "a\0b"):
