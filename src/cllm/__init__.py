@@ -23,7 +23,13 @@ __all__ = ["Model", "Trainer", "load", "load_config"]
 _HOMES = {"load_config": "cllm.config", "Model": "cllm.generate", "load": "cllm.generate", "Trainer": "cllm.trainer"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'cllm' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # a checker that saw it would take any name for one of cllm's
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'cllm' has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
