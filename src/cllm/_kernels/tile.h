@@ -10,11 +10,6 @@
 #define TILE_ROWS 14
 #else
 #define TILE_ROWS 6
-/* The tiles of A (rows, depth) OUT, one after the other, each (depth, TILE_ROWS): tile t of n = ceil(rows / TILE_ROWS)
- * has the rows from rows * t / n on. A IN has unit steps from row to row and depth_step from term to term. What
- * follows the rows of a smaller tile is undefined; block has room for n * depth * TILE_ROWS + 16. */
-void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step);
-
 #endif
 #define TILE_COLUMNS (2 * LANES)
 
