@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from numpy.typing import ArrayLike
 
 from cllm.assemble import open_run_data
-from cllm.config import load_config
 from cllm.data.batches import evaluation_batches
 from cllm.engine import Engine
 from cllm.errors import DataError
@@ -19,16 +18,13 @@ from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
 from cllm.machine import default_threads
 from cllm.resume import refuse_other_data
-from cllm.runfolder import RunFolder
 
 
 def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> Evaluation:
     """Loss, perplexity and bits per byte (None without a tokenizer). Raises DataError where nothing is held out."""
     model = load(path, plugins)
-    folder = RunFolder.open(path)
-    config = load_config(folder.config_path)
+    config, cache = model.config, path / "data"
     with TemporaryDirectory() as temporary:
-        cache = folder.path / "data"
         data = open_run_data(config, plugins, cache if cache.exists() else Path(temporary))
         refuse_other_data(model.facts, data, "eval")
         if data.validation is None:

@@ -17,7 +17,7 @@ from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, prepare
+from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
@@ -31,10 +31,6 @@ CACHE_VERSION = 2  # part of the name of what is cached: another one, where the 
 
 _NANOGPT = ("train.bin", "val.bin")
 _TOKEN_FILES = (".tokens", ".bin")
-
-
-class _Report(msgspec.Struct):
-    n_validation_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,8 @@ class OpenData:
         """
         sources = [self.train] if self.validation is None else [self.train, self.validation]
         for file in {file.path: file for source in sources for file in source.parts}.values():
-            file.check_digest()
+            if not file.was_verified:
+                file.check_digest()
 
     @property
     def tokenizer_digest(self) -> str:
@@ -121,7 +118,7 @@ def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
 def _n_validation_tokens(folder: Path) -> int:
     """How many tokens the report of the preparation says are held out; 0 where there is none that can be read."""
     try:
-        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=_Report).n_validation_tokens
+        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=PrepareReport).n_validation_tokens
     except (OSError, msgspec.MsgspecError):
         return 0
 

@@ -122,6 +122,11 @@ class TokenFile:
         header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=int(inside.sum()))
         return TokenFile(self.path, header, self.tokens[first:end], starts[inside])
 
+    @property
+    def was_verified(self) -> bool:
+        """Whether the whole file was read when it was opened."""
+        return _is_verified_at_opening(self.path.stat().st_size)
+
     def check_digest(self) -> None:
         """Read the whole file, also of a section. Raises TokenFileError if it was altered."""
         if self.header.version:
@@ -167,6 +172,10 @@ def aligned(offset: int) -> int:
 _AGAIN = "run `cllm prepare` again"
 
 
+def _is_verified_at_opening(n_bytes: int) -> bool:
+    return n_bytes <= VERIFIED_AT_OPENING
+
+
 def _open_native(path: Path, stream: BinaryIO, start: bytes) -> TokenFile:
     size = stream.seek(0, 2)
     header = _read_header(path, stream, start, size)
@@ -178,7 +187,7 @@ def _open_native(path: Path, stream: BinaryIO, start: bytes) -> TokenFile:
         raise _refuse(path, came, f"{expected:,} bytes", _AGAIN)
     document_starts = _map(path, "<i8", starts_at, header.n_documents)
     _check_starts(path, document_starts, header.n_tokens)
-    if size <= VERIFIED_AT_OPENING:
+    if _is_verified_at_opening(size):
         _check_digest(path)
     return TokenFile(path, header, _map(path, header.dtype, tokens_at, header.n_tokens), document_starts)
 
