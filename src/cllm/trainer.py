@@ -128,7 +128,7 @@ class Trainer:
 
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
-        pace = Pace(self.config.train.batch_size * self.config.model.block_size)
+        pace = Pace(self.config.tokens_per_step)
         while state.step < self.n_steps:
             begin = perf_counter()
             with standard_floats():

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cllm.cli.options import add_json, print_json, real, whole
+from cllm.cli.options import add_json, add_overrides, print_json, real, whole
 from cllm.config import Config, load_config
 from cllm.env import MOST_THREADS
 from cllm.profiling.bench import Measured, bench, thread_counts
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of each thread count, in turn (default: 5)")
     parser.add_argument("--seconds", type=real(lambda x: x > 0.0, "a number above 0"), default=1.0,
                         help="about as long as a round lasts (default: 1)")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
-                        help="set one value of every config")
+    add_overrides(parser, "every config")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="also draw the scaling, as SVG")
     add_json(parser)
 

@@ -22,6 +22,16 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=whole(1, MOST_THREADS), metavar="N", help="threads to use; changes no bit")
 
 
+def add_overrides(parser: argparse.ArgumentParser, of: str = "the config") -> None:
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                        help=f"set one value of {of}")
+
+
+def overrides_of(options: argparse.Namespace) -> list[str]:
+    """What --set and --threads lay over a config."""
+    return [*options.overrides, *([] if options.threads is None else [f"train.threads={options.threads}"])]
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 

@@ -8,13 +8,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cllm.assemble import assemble, open_run_data
-from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json, whole
+from cllm.cli.options import (
+    add_json,
+    add_overrides,
+    add_plugin_options,
+    add_threads,
+    overrides_of,
+    print_json,
+    whole,
+)
 from cllm.config import load_config
 from cllm.errors import count
 from cllm.hooks.manager import build_manager
 from cllm.profiling.peak import Peak, measure_peak
 from cllm.profiling.profile import Profile, profile
 from cllm.profiling.trace import write_trace
+from cllm.runfolder import RunFolder
 
 EXAMPLE = """\
 examples:
@@ -27,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole(1), default=5, metavar="N",
                         help="steps to record, after two to warm up (default: 5)")
     add_threads(parser)
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
-                        help="set one value of the config")
+    add_overrides(parser)
     parser.add_argument("--by-op", action="store_true", help="every op of every layer on a line of its own")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="also write a trace for Perfetto or Chrome")
     add_json(parser)
@@ -36,11 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    overrides = list(options.overrides)
-    if options.threads is not None:
-        overrides.append(f"train.threads={options.threads}")
-    path = options.path / "config.toml" if options.path.is_dir() else options.path
-    config = load_config(path, overrides)
+    path = RunFolder.open(options.path, "profile").config_path if options.path.is_dir() else options.path
+    config = load_config(path, overrides_of(options))
     plugins = build_manager(options.plugins, strict=options.strict_plugins)
     with TemporaryDirectory() as cache:
         parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
@@ -81,16 +86,16 @@ def utilisation(seen: Profile, peak: Peak) -> float:
 
 def show(seen: Profile, peak: Peak, by_op: bool) -> None:
     n, lines = seen.n_steps, seen.lines(by_op)
-    whole = seen.seconds * seen.n_threads
+    waiting, of_all_threads = seen.waiting(), seen.seconds * seen.n_threads
     width = max(len(line.name) for line in lines)
     print(f"{'op':{width}}           calls        ms      %  GFLOP/s    GB/s  of roof")
     for line in lines:
         print(
             f"{line.name:{width}}  {line.direction:8}  {line.calls / n:5.0f}  {1e3 * line.seconds / n:8.3f}  "
-            f"{100 * line.seconds / whole:5.1f}  {_rate(line.flops, line.seconds):>7}  "
+            f"{100 * line.seconds / of_all_threads:5.1f}  {_rate(line.flops, line.seconds):>7}  "
             f"{_rate(line.n_bytes, line.seconds):>6}  {_share(line.roof_share(peak)):>7}"
         )
-    print(f"{'waiting':{width}}                   {1e3 * seen.waiting() / n:8.3f}  {100 * seen.waiting() / whole:5.1f}")
+    print(f"{'waiting':{width}}                   {1e3 * waiting / n:8.3f}  {100 * waiting / of_all_threads:5.1f}")
     print(
         f"a step: {1e3 * seen.seconds / n:.3f} ms on {count(seen.n_threads, 'thread')}, "
         f"{seen.tokens_per_step * n / seen.seconds:,.0f} tokens/s; times of all threads are added up"

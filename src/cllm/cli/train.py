@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
-from cllm.cli.options import add_plugin_options, add_threads, print_json
+from cllm.cli.options import add_overrides, add_plugin_options, add_threads, overrides_of, print_json
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError, count
@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
     add_threads(parser)
     parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
-                        help="set one value of the config")
+    add_overrides(parser)
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes and memory, and stop")
     parser.add_argument("--json", action="store_true",
                         help="print every step as a line of JSON, and nothing else; with --dry-run: its numbers")
@@ -101,12 +100,8 @@ def config_of(options: argparse.Namespace) -> Config:
         if options.out or options.init_from:
             raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
         path = RunFolder.open(options.resume, "resume").config_path
-    overrides = list(options.overrides)
-    if options.preset:
-        overrides.insert(0, f"model.preset={options.preset}")
-    if options.threads is not None:
-        overrides.append(f"train.threads={options.threads}")
-    return load_config(path, overrides, base)
+    preset = [f"model.preset={options.preset}"] if options.preset else []
+    return load_config(path, preset + overrides_of(options), base)
 
 
 def _name_of(data: str) -> str:
@@ -142,7 +137,7 @@ def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
             "parameters": known.program.n_parameters,
             "shards": count_shards(train.batch_size, block_size, train.micro_batch_size),
             "threads": known.n_threads,
-            "tokens_per_step": train.batch_size * block_size,
+            "tokens_per_step": config.tokens_per_step,
             "flops_per_token": known.program.flops_per_token(block_size),
             "memory_bytes": known.memory,
         }

@@ -176,3 +176,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sinks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_SINKS))
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     dist: DistConfig = field(default_factory=DistConfig)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of the whole batch, over all shards."""
+        return self.train.batch_size * self.model.block_size

@@ -165,7 +165,7 @@ def _steps(parts: Assembly, n: int) -> float:
 
 def _facts(parts: Assembly, _: int) -> Facts:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    tokens = parts.config.train.batch_size * parts.config.model.block_size
+    tokens = parts.config.tokens_per_step
     flops = parts.program.flops_per_token(parts.config.model.block_size) * tokens
     return Facts(tokens, flops, most, measure_peak(parts.n_threads))
 

@@ -20,6 +20,7 @@ from cllm.program import EXTERNAL, Op, Program
 from cllm.recording import FOLD, MEET, PACK
 
 PHASES = {PACK: "pack weights", FOLD: "fold gradients", MEET: "meet and scale"}
+SHARED = ("norm", "optimizer")  # spans that are parallel regions of their own: all threads are in them
 
 
 @dataclass
@@ -73,19 +74,17 @@ class Profile:
     def lines(self, by_op: bool = False) -> list[Line]:
         """Slowest first; the ops of all layers together unless `by_op`."""
         lines: dict[tuple[str, str], Line] = {}
-        n_ops = len(self.program.ops)
         for events in self.threads:
             for event in events:
                 what, seconds = int(event["what"]), float(event["end"] - event["begin"])
                 if what < 0:
                     key, work = (PHASES[what], ""), (0.0, 0.0)
                 else:
-                    backward = what >= n_ops
-                    op = self.program.ops[2 * n_ops - 1 - what if backward else what]
+                    op, backward = op_at(self.program, what)
                     key = (op.name if by_op else short_name(op), "backward" if backward else "forward")
                     work = work_of(self.program, op, backward, self.rows[int(event["shard"])])
                 lines.setdefault(key, Line(*key)).add(seconds, *work)
-        for name in ("norm", "optimizer"):  # parallel regions of their own: all threads are in them
+        for name in SHARED:
             lines[name, ""] = Line(name, "")
             for span in self.spans:
                 if span.name == name:
@@ -94,7 +93,15 @@ class Profile:
 
     def waiting(self) -> float:
         """Seconds of all threads in which none of the lines was at work: Python, waiting for each other, sleeping."""
-        return self.seconds * self.n_threads - sum(line.seconds for line in self.lines())
+        at_work = sum(float((events["end"] - events["begin"]).sum()) for events in self.threads)
+        at_work += sum(span.end - span.begin for span in self.spans if span.name in SHARED) * self.n_threads
+        return self.seconds * self.n_threads - at_work
+
+
+def op_at(program: Program, place: int) -> tuple[Op, bool]:
+    """The op at a place in a shard's way, forward 0 .. n-1 and backward n .. 2n-1, and whether it is backward there."""
+    n_ops = len(program.ops)
+    return (program.ops[place], False) if place < n_ops else (program.ops[2 * n_ops - 1 - place], True)
 
 
 def short_name(op: Op) -> str:
@@ -143,8 +150,7 @@ def profile(parts: Assembly, n_steps: int, n_warm: int = 2) -> Profile:
         for _ in range(n_steps):
             make_step(parts, spans)
         threads = [events.copy() for events in recorded.threads()]
-    tokens = parts.config.train.batch_size * parts.config.model.block_size
-    return Profile(parts.program, n_steps, parts.n_threads, tokens, threads, spans, rows)
+    return Profile(parts.program, n_steps, parts.n_threads, parts.config.tokens_per_step, threads, spans, rows)
 
 
 def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cllm.profiling.profile import PHASES, Profile
+from cllm.profiling.profile import PHASES, Profile, op_at
 
 # "Trace Event Format" (Google, 2016): X is a span with begin `ts` and length `dur` in microseconds, M names a track.
 STEPS_TRACK = 0
@@ -36,12 +36,10 @@ def _events(profile: Profile) -> Iterator[dict[str, Any]]:
 
 
 def _name(profile: Profile, what: int) -> str:
-    n_ops = len(profile.program.ops)
     if what < 0:
         return PHASES[what]
-    if what >= n_ops:
-        return f"{profile.program.ops[2 * n_ops - 1 - what].name} backward"
-    return profile.program.ops[what].name
+    op, backward = op_at(profile.program, what)
+    return f"{op.name} backward" if backward else op.name
 
 
 def _span(track: int, name: str, begin: float, end: float, **arguments: int) -> dict[str, Any]:
