@@ -1,6 +1,6 @@
 """Lowers a Program to the C records that the executors walk: function pointers, buffer offsets, sizes.
 
-The layouts are those of _kernels/op.h and _kernels/executor.pyx; sizes are compared at import.
+The layouts are those of _kernels/op.h and _kernels/step.pxd; sizes are compared at import.
 """
 
 from __future__ import annotations

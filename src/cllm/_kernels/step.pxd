@@ -1,0 +1,124 @@
+"""The records of one call into the executors: the step, what each thread has of its own, and how it is asked to end."""
+
+from libc.stdint cimport int64_t
+
+from cllm._kernels.op cimport (
+    ACTIVATIONS, GRADIENT, LOSSES, PACKED, PARAMETERS, TARGETS, TOKENS, WEIGHTS, Op, Shard,
+)
+from cllm._kernels.reducer cimport Reducer
+
+cdef extern from "signals.h" nogil:
+    ctypedef int clockid_t
+    clockid_t CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID
+    double seconds_of(clockid_t clock)
+    int poll_signals()
+    int load_flag(int *flag)
+    void store_flag(int *flag, int value)
+
+cdef enum:
+    # What an event was, where it was no op of the Program.
+    C_PACK = -1
+    C_FOLD = -2
+    C_MEET = -3
+    # Milliseconds between two looks at the signals: far below the 250 that Ctrl-C may take, and no measurable cost.
+    POLL_EVERY = 20
+
+
+cdef struct Packing:
+    # One matrix (depth, columns) of the parameters, as panels.
+    int64_t source, target, depth, columns, depth_step, column_step
+
+
+cdef struct Event:
+    # A piece of one thread's work, for a profile. `what`: PACK, FOLD, MEET or an op's place in the shard's way, forward
+    # 0 .. n-1 and backward n .. 2n-1.
+    int64_t what, shard
+    double begin, end            # seconds of the monotonic clock
+
+
+cdef struct Worker:
+    # One thread's own room, and its contiguous run of shards. cllm/lowering.py has the same layout.
+    void *arena
+    float *scratch
+    float **buffers              # gradients (n,) each: the stack of its subtrees, or one a shard
+    int64_t first_shard, last_shard
+    double busy                  # CPU seconds of its work
+    int64_t status, op
+    Event *events                # NULL: nobody wants to know
+    int64_t n_events, max_events
+    int64_t[5] unused            # no two workers write to one cache line
+
+
+cdef struct Step:
+    const Op *ops
+    int64_t n_ops
+    Worker *workers
+    int n_workers
+    int backward                 # 0: forward only
+    const Reducer *reducer       # NULL: every shard keeps its gradient
+    const int64_t *sequence      # (S + 1,) first sequence of each shard
+    double *shard_loss           # (S,)
+    double *shard_weight         # (S,)
+    int64_t time, first, batch, seed, n_parameters
+    const float *parameters
+    float *packed
+    char *tokens                 # int32 (B, T), and so on: op.h
+    char *targets
+    char *weights
+    char *losses
+    int stop                     # somebody asked: stays until a call has ended for it
+    int leave                    # this call ends early: an op refused, or a signal handler raised
+    int n_started, n_finished
+    double polled
+
+
+cdef inline void look_at_signals(Step *step) noexcept nogil:
+    cdef double now = seconds_of(CLOCK_MONOTONIC)
+    if now - step.polled > 0.001 * POLL_EVERY:
+        step.polled = now
+        if poll_signals():
+            store_flag(&step.leave, 1)
+
+
+cdef inline int interrupted(const Shard *shard) noexcept nogil:
+    """Whether to leave; worker 0, which is the calling thread, looks at the signals too."""
+    cdef Step *step = <Step *>shard.step
+    if shard.worker == 0:
+        look_at_signals(step)
+    return load_flag(&step.stop) or load_flag(&step.leave)
+
+
+cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
+    cdef Shard shard
+    cdef int64_t skipped = step.sequence[s] * step.time * 4      # bytes of 4-byte elements before this shard
+    shard.base[ACTIVATIONS] = step.workers[worker].arena
+    shard.base[PARAMETERS] = <void *>step.parameters
+    shard.base[PACKED] = step.packed
+    shard.base[GRADIENT] = gradient
+    shard.base[TOKENS] = step.tokens + skipped
+    shard.base[TARGETS] = step.targets + skipped
+    shard.base[WEIGHTS] = step.weights + skipped
+    shard.base[LOSSES] = step.losses + skipped
+    shard.scratch = step.workers[worker].scratch
+    shard.n_sequences = step.sequence[s + 1] - step.sequence[s]
+    shard.time = step.time
+    shard.first = step.first
+    shard.sequence = step.sequence[s]
+    shard.batch = step.batch
+    shard.seed = step.seed
+    shard.interrupted = interrupted
+    shard.step = <void *>step
+    shard.worker = worker
+    return shard
+
+
+cdef inline double begin_event(const Worker *worker) noexcept nogil:
+    return seconds_of(CLOCK_MONOTONIC) if worker.events != NULL else 0.0
+
+
+cdef inline void end_event(Worker *worker, int64_t what, int64_t shard, double begin) noexcept nogil:
+    cdef Event *event
+    if worker.events != NULL and worker.n_events < worker.max_events:
+        event = &worker.events[worker.n_events]
+        event.what, event.shard, event.begin, event.end = what, shard, begin, seconds_of(CLOCK_MONOTONIC)
+        worker.n_events += 1
