@@ -12,11 +12,11 @@ from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.op cimport (
     DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
 )
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
-from cllm._kernels.simd cimport f16_load_n, f16_mul, f16_set1, f16_store_n
+from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.step cimport (
     C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID, Event, Packing, Step, Worker, begin_event,
     end_event, interrupted, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
@@ -172,12 +172,14 @@ cdef void merge_part(
     cdef double started = begin_event(&step.workers[part])
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
+    cdef f16 scale
     for i in range(n_pairs):
         step.reducer.merge(
             step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
         )
+    scale = f16_set1(<float>fpenv_value(factor))
     for i in range(begin, end, 16):
-        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), f16_set1(<float>factor)), end - i)
+        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), scale), end - i)
     end_event(&step.workers[part], C_MEET, 0, started)
     fpenv_leave(saved)
 

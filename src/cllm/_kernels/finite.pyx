@@ -8,7 +8,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
 from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_set1, f16_store_n, sqrt
 
 cdef struct Matrix:
@@ -65,7 +65,7 @@ def chain_norm(uintptr_t sums, int64_t n):
     cdef int64_t i
     for i in range(n):
         total += s[i]
-    total = sqrt(total)
+    total = fpenv_value(sqrt(total))
     fpenv_leave(saved)
     return total
 

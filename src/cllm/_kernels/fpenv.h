@@ -26,4 +26,10 @@ static inline uint64_t fpenv_enter(void) { return 0; }
 static inline void fpenv_leave(uint64_t saved) { (void)saved; }
 #endif
 
+/* To a compiler no operation depends on the environment: it would move what does not change in a loop out of it, and
+ * on to before the entry, or a result's operation to behind the exit. It cannot look through these two. What is
+ * computed in the environment from a number, or from what a pointer leads to, is computed from what they return. */
+static inline double fpenv_value(double x) { __asm__ volatile("" : "+m"(x)); return x; }
+static inline const void *fpenv_pointer(const void *p) { __asm__ volatile("" : "+r"(p) : : "memory"); return p; }
+
 #endif

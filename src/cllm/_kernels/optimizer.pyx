@@ -7,7 +7,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uintptr_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n,
 )
@@ -60,7 +60,7 @@ cdef void adamw_part(
         begin = part_begin(segments[s].size, 16, part, n_parts)
         n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
         offset = segments[s].offset + begin
-        adamw_run(a, &segments[s], p + offset, g + offset, m + offset, v + offset, n)
+        adamw_run(<const AdamW *>fpenv_pointer(a), &segments[s], p + offset, g + offset, m + offset, v + offset, n)
     fpenv_leave(saved)
 
 
@@ -118,8 +118,8 @@ cdef void sgd_part(
         offset = segments[s].offset + begin
         sgd_run(
             p + offset, g + offset, velocity + offset if velocity != NULL else NULL, n,
-            <float>(-learning_rate * segments[s].learning_rate_scale), <float>segments[s].decay, <float>momentum,
-            <float>gradient_scale,
+            <float>(-fpenv_value(learning_rate) * segments[s].learning_rate_scale), <float>segments[s].decay,
+            <float>fpenv_value(momentum), <float>fpenv_value(gradient_scale),
         )
     fpenv_leave(saved)
 

@@ -6,3 +6,5 @@ from libc.stdint cimport int64_t, uint64_t
 cdef extern from "fpenv.h" nogil:
     uint64_t fpenv_enter()
     void fpenv_leave(uint64_t saved)
+    double fpenv_value(double x)
+    const void *fpenv_pointer(const void *p)

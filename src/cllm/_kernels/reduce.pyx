@@ -10,10 +10,10 @@ from libc.string cimport memcpy
 
 from cpython.pycapsule cimport PyCapsule_New
 
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
 from cllm._kernels.op cimport part_begin
 from cllm._kernels.reducer cimport Reducer
-from cllm._kernels.simd cimport f16_load_n, f16_mul, f16_set1, f16_store_n
+from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.sums cimport add_to
 
 
@@ -67,6 +67,7 @@ def scale(uintptr_t x, int64_t n, double factor, int n_threads):
 cdef void scale_part(float *p, double factor, int64_t begin, int64_t end) noexcept nogil:
     cdef int64_t i
     cdef uint64_t saved = fpenv_enter()
+    cdef f16 rounded = f16_set1(<float>fpenv_value(factor))
     for i in range(begin, end, 16):
-        f16_store_n(p + i, f16_mul(f16_load_n(p + i, end - i), f16_set1(<float>factor)), end - i)
+        f16_store_n(p + i, f16_mul(f16_load_n(p + i, end - i), rounded), end - i)
     fpenv_leave(saved)

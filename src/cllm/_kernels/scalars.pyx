@@ -6,7 +6,7 @@ rule 7: a library loaded elsewhere may have switched the calling thread to flush
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
 
 from cllm.errors import KernelError
 
@@ -105,13 +105,13 @@ def erf64(double x):
 def pow64(double x, double y):
     """x^y as C has it, but a NaN in either argument gives NaN."""
     cdef uint64_t saved = fpenv_enter()
-    cdef double result = d_pow(x, y)
+    cdef double result = fpenv_value(d_pow(fpenv_value(x), fpenv_value(y)))
     fpenv_leave(saved)
     return result
 
 
 cdef double call(double (*function)(double) noexcept nogil, double x) noexcept nogil:
     cdef uint64_t saved = fpenv_enter()
-    cdef double result = function(x)
+    cdef double result = fpenv_value(function(fpenv_value(x)))
     fpenv_leave(saved)
     return result
