@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from cllm.engine import Engine
 from cllm.errors import DataError, MemoryLimitError, UsageError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
-from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest
+from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest, shape
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -46,6 +50,46 @@ def test_threads_memory_and_way_of_folding_change_no_bit(name: str) -> None:
     assert len(digests) == 2
 
 
+@pytest.mark.parametrize("reducer", [Tree(), FoldInPython(), Gather()], ids=["inside", "outside", "gather"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_teams_change_no_bit(name: str, reducer: Any) -> None:
+    """Threads that share a shard: two or three a shard, all on one, more of them than heads, rows or cores."""
+    program, parameters = a_model(name)
+    batch, digests = a_batch(program, 5), set()
+    for n_threads, each in ((1, None), (2, 2), (4, 2), (3, 3), (5, 2), (7, 8)):
+        engine = Engine(program, 5, n_threads, seed=7, threads_per_shard=each)
+        digests |= {digest(engine.gradient(parameters, batch, reducer).gradient) for _ in range(2)}
+    assert len(digests) == 1
+
+
+def test_a_team_evaluates_to_the_same_bits() -> None:
+    program, parameters = build(shape(), "eval"), a_model("plain")[1]
+    batches = [a_batch(program, 5, index) for index in range(2)]
+    found = {
+        Engine(program, 5, n_threads, threads_per_shard=each).losses(parameters, batches)
+        for n_threads, each in ((1, None), (2, 2), (6, 3))
+    }
+    assert len(found) == 1
+
+
+def test_where_threads_are_refused_leaders_work_alone() -> None:
+    """A region that OpenMP gives fewer threads than asked: members would be waited for and never come."""
+    code = (
+        "from tests.models import Tree, a_batch, a_model, digest\n"
+        "from cllm.engine import Engine\n"
+        "program, parameters = a_model('plain')\n"
+        "engine = Engine(program, 5, 4, seed=7, threads_per_shard=4)\n"
+        "print(digest(engine.gradient(parameters, a_batch(program, 5), Tree()).gradient))\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **limit}, check=True, capture_output=True, timeout=120
+        ).stdout
+        for limit in ({}, {"OMP_THREAD_LIMIT": "2"}, {"OMP_THREAD_LIMIT": "1"})
+    }
+    assert len(outputs) == 1
+
+
 def test_sixty_four_threads_and_a_second_call() -> None:
     program, parameters = a_model("plain")
     engine = Engine(program, 5, 64, seed=7)
@@ -68,8 +112,11 @@ def test_a_token_outside_the_vocabulary_is_refused() -> None:
     program, parameters = a_model("plain")
     batch = a_batch(program, 5)
     batch.inputs[3, 2] = program.vocab_size
-    with pytest.raises(DataError, match="token outside"):
-        Engine(program, 5, 2).gradient(parameters, batch, Tree())
+    for each in (None, 2):
+        engine = Engine(program, 5, 2, threads_per_shard=each)
+        for _ in range(2):
+            with pytest.raises(DataError, match="token outside"):
+                engine.gradient(parameters, batch, Tree())
 
 
 def test_an_impossible_size_is_refused_before_it_is_allocated() -> None:

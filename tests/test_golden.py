@@ -35,9 +35,9 @@ OVERRIDES = {"plain": "train.seed=1", "dropout": "model.dropout=0.1"}
 COURSES = ("whole", "resumed")
 
 
-def gradient_digest(name: str, n_threads: int) -> str:
+def gradient_digest(name: str, n_threads: int, threads_per_shard: int | None = None) -> str:
     program, parameters = a_model(name)
-    engine = Engine(program, 5, n_threads, seed=7)
+    engine = Engine(program, 5, n_threads, seed=7, threads_per_shard=threads_per_shard)
     return digest(engine.gradient(parameters, a_batch(program, 5), Tree()).gradient)
 
 
@@ -59,6 +59,13 @@ def run_digest(name: str, course: str, n_threads: int, folder: Path) -> str:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradient(name: str, n_threads: int) -> None:
     assert gradient_digest(name, n_threads) == GRADIENTS[name]
+
+
+@pytest.mark.parametrize("n_threads", (2, 3, 8))
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradient_of_a_team(name: str, n_threads: int) -> None:
+    """All threads share one shard after the other."""
+    assert gradient_digest(name, n_threads, threads_per_shard=n_threads) == GRADIENTS[name]
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

@@ -29,9 +29,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.reduction": (),
     "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan"),
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
-    "cllm.memory": ("cllm.lowering", "cllm.reduction"),
+    "cllm.teams": ("cllm.reduction",),
+    "cllm.memory": ("cllm.lowering", "cllm.reduction", "cllm.teams"),
+    "cllm.workers": ("cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.engine": (
         "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.memory", "cllm.recording", "cllm.reduction",
+        "cllm.teams", "cllm.workers",
     ),
     "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory"),
     "cllm.initialise": ("cllm.kernels",),

@@ -59,7 +59,7 @@ def _source_rules(path: str, code: str) -> list[Finding]:
         (FLAG, REASON, False),
         (PRAGMA, ONE_SET, False),
         (_OPENMP, PRANGE_ALONE, False),
-        (rf"\b(?:{'|'.join(THREAD_IDS)})\b", THREAD, False),
+        (rf"\b(?:{'|'.join(THREAD_IDS)})\b", THREAD, True),
         (APPROXIMATE, APPROXIMATION, True),
         (BLAS, LIBRARY, True),
         (_CALL, ARITHMETIC, True),

@@ -33,6 +33,7 @@ class Decoder:
         self._tokens = np.zeros(program.block_size, dtype=np.int32)
         self._sequence = np.array([0, 1], dtype=np.int64)
         self._workers = np.zeros(1, dtype=WORKER)
+        self._workers["n_members"] = 1
         self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
         self._workers["last_shard"] = 1
         self._lowered = lowered

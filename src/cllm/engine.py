@@ -1,8 +1,8 @@
 """Program x batch -> gradient: shards on threads, and a reducer that combines what they found.
 
 A step crosses into compiled code a fixed number of times, whatever the number of layers and shards. One thread
-runs one shard at a time, with its own activations, scratch and gradients; which thread runs which shard, and how
-many there are, changes no bit.
+runs one shard at a time, with its own activations, scratch and gradients, or a team of threads does (teams.py); which
+thread runs which shard, and how many there are, changes no bit.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from cllm import kernels
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
-from cllm.lowering import WORKER, Lowered, lower
+from cllm.lowering import lower
+from cllm.machine import cores
 from cllm.memory import check_memory, engine_memory
 from cllm.program import Program
 from cllm.recording import Recording, recording
-from cllm.reduction import count_shards, fold_run, meetings, runs_of_shards, shard_boundaries
+from cllm.reduction import count_shards, shard_boundaries
+from cllm.teams import form_teams
+from cllm.workers import GradientMemory, Workers, at
 
 if TYPE_CHECKING:
     from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
@@ -70,6 +73,7 @@ class Engine:
     def __init__(
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
+        threads_per_shard: int | None = None,
     ) -> None:
         if not 1 <= n_threads <= MOST_THREADS:
             raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
@@ -77,18 +81,29 @@ class Engine:
         self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
         most_sequences = -(-batch_size // self.n_shards)
         self.lowered = lower(program, most_sequences * program.block_size, program.block_size, share_memory)
-        memory = engine_memory(program, batch_size, n_threads, micro_batch_size, lowered=self.lowered.sizes)
+        self.teams = form_teams(
+            self.n_shards, n_threads, cores().usable, program.n_trainable, threads_per_shard,
+        )
+        memory = engine_memory(program, batch_size, self.teams, micro_batch_size, lowered=self.lowered.sizes)
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
-        self._workers = _Workers(self.lowered, runs_of_shards(self.n_shards, n_threads))
+        self._workers = Workers(self.lowered, self.teams, n_threads)
         self._packed = np.empty(max(1, self.lowered.packed_size), dtype=np.float32)
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
         self._shard_loss, self._shard_weight = np.zeros(self.n_shards), np.zeros(self.n_shards)
-        self._gradients = _GradientMemory(self._workers, program.n_trainable)
+        self._gradients = GradientMemory(self._workers, self.teams, program.n_trainable)
         self._executor = kernels.executor.Executor(
-            _at(self.lowered.ops), len(self.lowered.ops), _at(self.lowered.packings), len(self.lowered.packings),
-            _at(self._workers.records), n_threads, program.n_trainable, _at(self._packed),
+            at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
+            at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
         )
+
+    @property
+    def sharing(self) -> tuple[int, ...]:
+        """Of each thread, how many share its shards, itself included; 1 where it has none."""
+        sizes = [1] * self.n_threads
+        for team in self.teams:
+            sizes[team.leader : team.leader + team.n_members] = [team.n_members] * team.n_members
+        return tuple(sizes)
 
     @property
     def shard_rows(self) -> tuple[int, ...]:
@@ -133,7 +148,7 @@ class Engine:
     def recording(self, n_steps: int) -> AbstractContextManager[Recording]:
         """While inside, every thread writes down what it does; room for n_steps training steps."""
         # A shard passes every op twice and is folded at most once; packing and meeting come on top.
-        most = max(last - first for first, last in self._workers.runs)
+        most = max(team.last - team.first for team in self.teams)
         return recording(self._workers.records, n_steps * (most * (2 * len(self.program.ops) + 1) + 2))
 
     def stop(self) -> None:
@@ -151,17 +166,17 @@ class Engine:
         self._gradients.for_folds()
         self._run(backward=True, reducer=reducer)
         total = self._gradients.total
-        self._executor.merge(_at(self._gradients.pairs), len(self._gradients.pairs), _at(total), self._inverse_weight())
+        self._executor.merge(at(self._gradients.pairs), len(self._gradients.pairs), at(total), self._inverse_weight())
         return total
 
     def _fold_outside(self, reducer: FoldReducer) -> Float32:
         """A fold in Python: shards in parallel, as many as there are threads, then the same tree by its merges."""
         buffers = self._gradients
         stack: list[tuple[int, int, Float32]] = []
-        for first in range(0, self.n_shards, self._workers.n_working):
-            wave = range(first, min(first + self._workers.n_working, self.n_shards))
+        for first in range(0, self.n_shards, len(self.teams)):
+            wave = range(first, min(first + len(self.teams), self.n_shards))
             rows = [buffers.spare() for _ in wave]
-            self._workers.take_one_each(wave, [_at(row) for row in rows])
+            self._workers.take_one_each(wave, [at(row) for row in rows])
             self._run(backward=True)
             for shard, row in zip(wave, rows, strict=True):
                 stack.append((shard, 1, row))
@@ -188,7 +203,7 @@ class Engine:
             f"a gather reducer over {count(self.n_shards, 'shard')}",
         )
         rows, total = self._gradients.for_gathers(self.n_shards)
-        self._workers.take_runs([[_at(rows[s]) for s in range(*run)] for run in self._workers.runs])
+        self._workers.take_runs([[at(rows[s]) for s in range(team.first, team.last)] for team in self.teams])
         self._run(backward=True)
         weights = self._shard_weight.copy()
         for begin in range(0, total.size, SLICE):
@@ -205,8 +220,8 @@ class Engine:
         self._arrays = (batch.inputs, batch.targets, batch.weights)  # alive while the executor has their addresses
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
-            kernels.address(batch.weights), _at(self._losses), _at(self.boundaries), _at(self._shard_loss),
-            _at(self._shard_weight), self.program.block_size, 0, batch.index, self.seed,
+            kernels.address(batch.weights), at(self._losses), at(self.boundaries), at(self._shard_loss),
+            at(self._shard_weight), self.program.block_size, 0, batch.index, self.seed,
         )
 
     def _run(self, backward: bool, reducer: object | None = None) -> None:
@@ -246,95 +261,3 @@ def refuse_status(status: int, who: str, program: Program) -> None:
         )
     if status != DONE:
         raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
-
-
-def _at(array: NDArray[Any]) -> int:
-    return int(array.ctypes.data)
-
-
-class _Workers:
-    """The threads' records: arenas, scratch, and which shards each runs into which gradients."""
-
-    def __init__(self, lowered: Lowered, runs: list[tuple[int, int]]) -> None:
-        self.runs = runs
-        self.records = np.zeros(len(runs), dtype=WORKER)
-        self._memory = []
-        for record, (first, last) in zip(self.records, runs, strict=True):
-            if last > first:
-                arena = np.empty(lowered.plan.size + 16, dtype=np.float32)
-                scratch = np.empty(lowered.scratch_size + 16, dtype=np.float32)
-                self._memory += [arena, scratch]
-                record["arena"], record["scratch"] = _aligned(arena), _aligned(scratch)
-        self.n_working = len(self._memory) // 2
-        self.take_runs()
-
-    def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
-        """Every worker takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
-        for record, (first, last) in zip(self.records, self.runs, strict=True):
-            record["first_shard"], record["last_shard"] = first, last
-        self._hold(self.records, buffers)
-
-    def take_one_each(self, shards: Sequence[int], buffers: Sequence[int]) -> None:
-        """The workers that have an arena take one of these shards each, the others none."""
-        self.records["first_shard"] = self.records["last_shard"] = 0
-        chosen = [record for record in self.records if record["arena"]][: len(shards)]
-        for record, shard in zip(chosen, shards, strict=True):
-            record["first_shard"], record["last_shard"] = shard, shard + 1
-        self._hold(chosen, [[buffer] for buffer in buffers])
-
-    def _hold(self, records: Any, buffers: Sequence[Sequence[int]]) -> None:
-        self._tables = [np.array(addresses, dtype=np.uint64) for addresses in buffers]
-        for record, table in zip(records, self._tables, strict=False):
-            record["buffers"] = _at(table) if table.size else 0
-
-    def busy(self) -> float:
-        return float(sum(float(seconds) for seconds in self.records["busy"]))
-
-
-def _aligned(array: Float32) -> int:
-    return (_at(array) + 63) // 64 * 64
-
-
-class _GradientMemory:
-    """Gradients (P,), allocated when a way of combining first needs them."""
-
-    def __init__(self, workers: _Workers, n: int) -> None:
-        self._workers, self._n = workers, n
-        self._rows: list[Float32] = []
-        self._free: list[int] = []
-        self._gathered: tuple[NDArray[np.float32], Float32] | None = None
-        self._fold_stacks: list[list[int]] | None = None
-
-    def for_folds(self) -> None:
-        """Stacks for the workers' binary counters, and the pairs in which what they leave meets."""
-        if self._fold_stacks is None:
-            self._fold_stacks = []
-            subtrees, places = [], []
-            for run in self._workers.runs:
-                left, most = fold_run(*run)
-                stack = [_at(self._row()) for _ in range(most)]
-                self._fold_stacks.append(stack)
-                subtrees += left
-                places += stack[: len(left)]
-            n_shards = self._workers.runs[-1][1]
-            pairs = [(places[left], places[right]) for left, right in meetings(subtrees, n_shards)]
-            self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-            self.total = next(row for row in self._rows if _at(row) == places[0])
-        self._workers.take_runs(self._fold_stacks)
-
-    def for_gathers(self, n_shards: int) -> tuple[NDArray[np.float32], Float32]:
-        """(S, P) and the (P,) that it is combined into."""
-        if self._gathered is None:
-            self._gathered = np.empty((n_shards, self._n), dtype=np.float32), self._row()
-        return self._gathered
-
-    def spare(self) -> Float32:
-        """A row that nobody holds."""
-        return self._rows[self._free.pop()] if self._free else self._row()
-
-    def free(self, row: Float32) -> None:
-        self._free.append(next(i for i, own in enumerate(self._rows) if own is row))
-
-    def _row(self) -> Float32:
-        self._rows.append(np.empty(self._n, dtype=np.float32))
-        return self._rows[-1]

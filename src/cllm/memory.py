@@ -6,14 +6,15 @@ interpreter, its libraries and what is less than a byte a parameter or token are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cllm.errors import MemoryLimitError
 from cllm.lowering import Sizes, sizes
-from cllm.machine import memory_limit
+from cllm.machine import cores, memory_limit
 from cllm.program import Program
-from cllm.reduction import count_shards, most_held, runs_of_shards
+from cllm.reduction import count_shards, most_held
+from cllm.teams import Team, form_teams
 
 if TYPE_CHECKING:
     from cllm.hooks.protocols import Optimizer, Reducer
@@ -49,33 +50,34 @@ def run_memory(
 
 
 def engine_memory(
-    program: Program, batch_size: int, n_threads: int, micro_batch_size: int | None = None,
+    program: Program, batch_size: int, threads: int | Sequence[Team], micro_batch_size: int | None = None,
     reducer: Reducer | None = None, lowered: Sizes | None = None,
 ) -> dict[str, int]:
     """Bytes by purpose of an engine, for the built-in reducer where none is given.
 
-    lowered: the Program's sizes, where they are known already.
+    threads: how many, or the teams that they form. lowered: the Program's sizes, where they are known already.
     """
     n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
+    teams = form_teams(n_shards, threads, cores().usable, program.n_trainable) if isinstance(threads, int) else threads
     if lowered is None:
         lowered = sizes(program, -(-batch_size // n_shards) * program.block_size, program.block_size)
     training = program.mode == "train"
     return {
         "packed weights": FLOAT * lowered.packed,
-        "activations and scratch": FLOAT * min(n_shards, n_threads) * (lowered.arena + lowered.scratch),
-        "gradients": FLOAT * program.n_trainable * _most_gradients(n_shards, n_threads, reducer) if training else 0,
+        "activations and scratch": FLOAT * sum(lowered.arena + team.n_members * lowered.scratch for team in teams),
+        "gradients": FLOAT * program.n_trainable * _most_gradients(n_shards, teams, reducer) if training else 0,
         "losses": FLOAT * batch_size * program.block_size + SHARD * n_shards,
     }
 
 
-def _most_gradients(n_shards: int, n_threads: int, reducer: Reducer | None) -> int:
+def _most_gradients(n_shards: int, teams: Sequence[Team], reducer: Reducer | None) -> int:
     """How many gradients (P,) are held at once."""
     if reducer is not None and reducer.kind == "gather":
         return n_shards + 1  # and what they are combined into
     if reducer is None or hasattr(reducer, "__cllm_reducer__"):
-        return sum(most_held(*run) for run in runs_of_shards(n_shards, n_threads))
-    # A fold in Python: one for each thread, and the subtrees of the shards before.
-    return min(n_shards, n_threads + n_shards.bit_length())
+        return sum(most_held(team.first, team.last) for team in teams)
+    # A fold in Python: one for each team, and the subtrees of the shards before.
+    return min(n_shards, len(teams) + n_shards.bit_length())
 
 
 def by_layers(memory: Callable[[int], dict[str, int]], n_layer: int) -> dict[str, int]:

@@ -51,6 +51,7 @@ class Stepper:
         self._losses = np.zeros((batch_size, program.block_size), dtype=np.float32)
         self._sums = np.zeros((2, len(self.boundaries) - 1))
         self._workers = np.zeros(1, dtype=WORKER)
+        self._workers["n_members"] = 1
         self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
         self.gradient = np.zeros(program.n_trainable, dtype=np.float32)  # of the shard that was walked last
         self._executor = kernels.executor.Executor(

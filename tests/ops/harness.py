@@ -147,7 +147,7 @@ class Kernels:
         """One thread's record: the memory of all, in the order of op.h's spaces, and scratch of its own."""
         scratch, bases = nans(self.lowered.scratch_size), [array.ctypes.data for array in arrays]
         shard = Shard(
-            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, self.case.n_sequences, self.case.time, 0,
+            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time, 0,
             FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0,
         )
         shard.alive = scratch
@@ -155,6 +155,7 @@ class Kernels:
 
 
 INTERRUPTED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+AGAIN = 3  # of op.h
 NEVER_INTERRUPTED = INTERRUPTED(lambda shard: 0)
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -163,20 +164,26 @@ class Shard(ctypes.Structure):
     """The record of op.h."""
 
     _fields_: ClassVar = [
-        ("base", ctypes.c_void_p * 8), ("scratch", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("n_sequences", "time", "first", "sequence", "batch", "seed")),
+        ("base", ctypes.c_void_p * 8), ("scratch", ctypes.c_void_p), ("shared", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("phase", "n_sequences", "time", "first", "sequence", "batch", "seed")),
         ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
     ]
 
 
 def run_parts(address: int, op: int, shards: list[Shard]) -> None:
-    """A part for each record, all at the same moment in threads of their own: ctypes gives up the GIL."""
-    kernel, n_parts, statuses = KERNEL(address), len(shards), [-1] * len(shards)
+    """A part for each record, all at the same moment in threads of their own: ctypes gives up the GIL.
+
+    As long as a phase ends with AGAIN, all meet and go on to the next.
+    """
+    kernel, n_parts, statuses = KERNEL(address), len(shards), [AGAIN] * len(shards)
     together = threading.Barrier(n_parts)
 
     def run(part: int) -> None:
-        together.wait()
-        statuses[part] = kernel(op, ctypes.addressof(shards[part]), part, n_parts)
+        shards[part].shared = shards[0].scratch
+        while statuses[part] == AGAIN:
+            together.wait()
+            statuses[part] = kernel(op, ctypes.addressof(shards[part]), part, n_parts)
+            shards[part].phase += 1
 
     threads = [threading.Thread(target=run, args=(part,)) for part in range(1, n_parts)]
     for thread in threads:

@@ -9,17 +9,22 @@ from cllm.profiling.scaling import StepCosts, memory_speedups, predict
 
 def costs(shards: tuple[float, ...], **changes: float) -> StepCosts:
     values = {"merge": 0.0, "pack": 0.0, "scale": 0.0, "streaming": 0.0, "serial": 0.0}
-    return StepCosts(shards, **{**values, **changes})
+    return StepCosts(1000, shards, **{**values, **changes})
 
 
 def test_equal_shards_and_nothing_else_scale_as_far_as_shards_go() -> None:
     step = costs((1.0,) * 8)
-    assert [8.0 / predict(step, n, n) for n in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]
+    assert [8.0 / predict(step, n, n) for n in (1, 2, 4, 8)] == [1, 2, 4, 8]
 
 
 def test_a_slow_shard_holds_up_its_thread() -> None:
     assert predict(costs((1.0, 1.0, 1.0, 5.0)), 4, 4.0) == 5.0
     assert predict(costs((1.0, 1.0, 1.0, 5.0)), 2, 2.0) == 6.0
+
+
+def test_threads_beyond_shards_work_in_teams_and_lose_what_meeting_takes() -> None:
+    assert 8.0 / predict(costs((1.0,) * 8), 16, 16.0) == pytest.approx(16.0 / 1.1)
+    assert predict(costs((1.0,)), 8, 8.0) == pytest.approx(1.1 / 8)
 
 
 def test_serial_time_stays() -> None:

@@ -1,22 +1,25 @@
 """The two executors of a lowered Program: `fused` runs shards forward and backward in one call, `stepping` one op.
 
 Threads meet twice a step: after the weights are packed, and when all shards are done. In between a thread has
-its own activations, its own scratch and its own gradients, and folds its shards like a binary counter.
+its own activations, its own scratch and its own gradients, and folds its shards like a binary counter. Where there
+are threads to spare, a team of them runs a shard: each computes its part of every op, and between two ops they meet.
 """
 
 from cython.parallel cimport prange
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memset
 
 from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.op cimport (
-    DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
+    AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
 )
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
+from cllm._kernels.team cimport Meeting, meet, region_threads
 from cllm._kernels.step cimport (
     C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID, Event, Packing, Step, Worker, begin_event,
     end_event, interrupted, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
@@ -38,30 +41,43 @@ PACK, FOLD, MEET = C_PACK, C_FOLD, C_MEET
 
 cdef enum:
     MAX_DEPTH = 128  # of a worker's stack of subtrees: twice log2 of the shards that 64 bits can count
+    MAX_WORKERS = 1024  # MOST_THREADS of cllm/env.py
 
 
-cdef int run_op(const Op *op, const Shard *shard, bint backward) noexcept nogil:
-    cdef Kernel kernel = kernel_of(op, backward)
-    return DONE if kernel == NULL else kernel(op, shard, 0, 1)
+cdef int run_op(Step *step, int w, Shard *shard, bint backward) noexcept nogil:
+    """The worker's part of its op; afterwards everybody's part is done."""
+    cdef Worker *own = &step.workers[w]
+    cdef Meeting *meeting = &step.meetings[own.leader]
+    cdef Kernel kernel = kernel_of(&step.ops[own.op], backward)
+    cdef int status = AGAIN
+    if kernel == NULL:
+        return DONE
+    shard.phase = 0
+    while status == AGAIN:
+        status = STOPPED
+        if not interrupted(shard):
+            status = kernel(&step.ops[own.op], shard, own.member, own.n_parts)
+        status = meet(meeting, own.n_parts, status, &own.waited)
+        shard.phase += 1
+    return status
 
 
-cdef int run_shard(Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
+cdef int run_shard(Step *step, int w, int64_t s, float *gradient) noexcept nogil:
     """Every op forward, and in training every op backward; then the shard's sums of losses and token weights."""
-    cdef Shard shard = shard_of(step, worker, s, gradient)
-    cdef Worker *own = &step.workers[worker]
+    cdef Shard shard = shard_of(step, w, s, gradient)
+    cdef Worker *own = &step.workers[w]
     cdef int64_t i
     cdef int status
-    cdef double begin
+    cdef double begin, waited
     for i in range(step.n_ops * (2 if step.backward else 1)):
-        if interrupted(&shard):
-            return STOPPED
-        begin = begin_event(own)
+        begin, waited = begin_event(own), own.waited
         own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
-        status = run_op(&step.ops[own.op], &shard, i >= step.n_ops)
-        end_event(own, i, s, begin)
+        status = run_op(step, w, &shard, i >= step.n_ops)
+        end_event(own, i, s, begin, own.waited - waited)
         if status != DONE:
             return status
-    sum_up(step, s, &shard)
+    if own.member == 0:
+        sum_up(step, s, &shard)
     return DONE
 
 
@@ -87,8 +103,11 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     cdef Worker *worker = &step.workers[w]
     cdef double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID)
     count_up(&step.n_started)
-    worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
-    worker.busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin
+    worker.n_parts = worker.n_members if region_threads() >= step.n_workers else min(worker.n_members, 1)
+    worker.waited, worker.status = 0.0, DONE
+    if worker.member < worker.n_parts:
+        worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
+    worker.busy += max(0.0, seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin - worker.waited)
     if worker.status != DONE:
         store_flag(&step.leave, 1)
     count_up(&step.n_finished)
@@ -111,25 +130,32 @@ cdef void wait_for_others(Step *step) noexcept nogil:
 
 
 cdef int keep_shards(Step *step, int w) noexcept nogil:
-    cdef Worker *worker = &step.workers[w]
+    cdef const Worker *leader = &step.workers[step.workers[w].leader]
     cdef int64_t s
     cdef int status
-    for s in range(worker.first_shard, worker.last_shard):
-        status = run_shard(step, w, s, worker.buffers[s - worker.first_shard] if step.backward != 0 else NULL)
+    for s in range(leader.first_shard, leader.last_shard):
+        status = run_shard(step, w, s, leader.buffers[s - leader.first_shard] if step.backward != 0 else NULL)
         if status != DONE:
             return status
     return DONE
 
 
 cdef int fold_shards(Step *step, int w) noexcept nogil:
-    """Runs the worker's shards and merges two neighbours as soon as together they are an aligned subtree."""
+    """Runs the team's shards and merges two neighbours as soon as together they are an aligned subtree.
+
+    Each member merges its slice. The buffer that is free then is next written by a backward, and before that all
+    have met after a forward.
+    """
     cdef Worker *worker = &step.workers[w]
+    cdef const Worker *leader = &step.workers[worker.leader]
+    cdef int64_t low = part_begin(step.n_parameters, 16, worker.member, worker.n_parts)
+    cdef int64_t n = part_begin(step.n_parameters, 16, worker.member + 1, worker.n_parts) - low
     cdef int64_t[MAX_DEPTH] start, size
     cdef int64_t s, depth = 0
     cdef int status
     cdef double begin
-    for s in range(worker.first_shard, worker.last_shard):
-        status = run_shard(step, w, s, worker.buffers[depth])
+    for s in range(leader.first_shard, leader.last_shard):
+        status = run_shard(step, w, s, leader.buffers[depth])
         if status != DONE:
             return status
         start[depth], size[depth] = s, 1
@@ -138,9 +164,9 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
             depth -= 1
             begin = begin_event(worker)
             step.reducer.merge(
-                step.reducer.state, worker.buffers[depth - 1], worker.buffers[depth], step.n_parameters,
+                step.reducer.state, leader.buffers[depth - 1] + low, leader.buffers[depth] + low, n,
             )
-            end_event(worker, C_FOLD, s, begin)
+            end_event(worker, C_FOLD, s, begin, 0.0)
             size[depth - 1] *= 2
     return DONE
 
@@ -151,7 +177,7 @@ cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, i
 
 cdef void pack_part(const Step *step, const Packing *packings, int n_packings, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part])
+    cdef double started = begin_event(&step.workers[part]), busy = seconds_of(CLOCK_THREAD_CPUTIME_ID)
     cdef const Packing *p
     cdef int i
     for i in range(n_packings):
@@ -160,7 +186,8 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
             step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
             part, n_parts,
         )
-    end_event(&step.workers[part], C_PACK, 0, started)
+    end_event(&step.workers[part], C_PACK, 0, started, 0.0)
+    step.workers[part].busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - busy
     fpenv_leave(saved)
 
 
@@ -169,7 +196,7 @@ cdef void merge_part(
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part])
+    cdef double started = begin_event(&step.workers[part]), busy = seconds_of(CLOCK_THREAD_CPUTIME_ID)
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     cdef f16 scale
@@ -180,7 +207,8 @@ cdef void merge_part(
     scale = f16_set1(<float>fpenv_value(factor))
     for i in range(begin, end, 16):
         f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), scale), end - i)
-    end_event(&step.workers[part], C_MEET, 0, started)
+    end_event(&step.workers[part], C_MEET, 0, started, 0.0)
+    step.workers[part].busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - busy
     fpenv_leave(saved)
 
 
@@ -193,6 +221,7 @@ cdef class Executor:
     """One lowered Program and its workers. Arrays are given by address; the engine keeps them alive."""
 
     cdef Step step
+    cdef Meeting[MAX_WORKERS] meetings
     cdef const Packing *packings
     cdef int n_packings
 
@@ -203,6 +232,7 @@ cdef class Executor:
         self.step.ops, self.step.n_ops = <const Op *>ops, n_ops
         self.packings, self.n_packings = <const Packing *>packings, n_packings
         self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
+        self.step.meetings = self.meetings
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
 
     def stop(self):
@@ -246,6 +276,7 @@ cdef class Executor:
         return self.ended(self.status())
 
     cdef void begin(self) noexcept:
+        memset(self.meetings, 0, self.step.n_workers * sizeof(Meeting))
         self.step.leave, self.step.n_started, self.step.n_finished = 0, 0, 0
         self.step.polled = seconds_of(CLOCK_MONOTONIC)
 
@@ -273,11 +304,11 @@ cdef class Executor:
                 merge_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, factor, t, n)
 
     def run_one(self, int64_t op, bint backward, int64_t s, uintptr_t gradient, int n_parts):
-        """The stepping executor: one op of one shard in worker 0, its parts one after the other."""
+        """The stepping executor: one op of one shard in worker 0, the parts of each phase one after the other."""
         cdef Shard shard
         cdef const Op *record = &self.step.ops[op]
         cdef Kernel kernel = kernel_of(record, backward)
-        cdef int64_t part, status = DONE
+        cdef int64_t part, status = AGAIN
         cdef unsigned long long saved
         if kernel == NULL:
             return DONE
@@ -285,9 +316,11 @@ cdef class Executor:
         with nogil:
             saved = fpenv_enter()
             shard = shard_of(&self.step, 0, s, <float *>gradient)
-            for part in range(n_parts):
-                if status == DONE:
-                    status = kernel(record, &shard, part, n_parts)
+            while status == AGAIN:
+                for part in range(n_parts):
+                    if status in (AGAIN, DONE):
+                        status = kernel(record, &shard, part, n_parts)
+                shard.phase += 1
             fpenv_leave(saved)
         return self.ended(status)
 

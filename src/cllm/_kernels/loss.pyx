@@ -11,13 +11,13 @@ from libc.string cimport memcpy, memset
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, panel_product, product
 from cllm._kernels.op cimport (
-    BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin, transposed_of, value_of,
+    AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
+    transposed_of, value_of,
 )
 from cllm._kernels.simd cimport (
     TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_log, f16_max, f16_mul, f16_set1, f16_store,
     f16_sub, f16_sum, tile_pack,
 )
-from cllm._kernels.sums cimport pass_on
 
 cdef extern from "math.h" nogil:
     const float INFINITY
@@ -37,55 +37,68 @@ cdef enum:
 
 
 cdef struct Chunk:
-    # Up to CHUNK counted tokens and their room in the thread's scratch.
+    # Up to CHUNK counted tokens. Logits and x are shared by all parts, and in a backward one phase leaves them to the next.
     int64_t n
     int64_t[64] row              # their rows in the shard, ascending
+    int64_t begin, end           # those of the n that belong to this part
     int64_t wide                 # row stride of logits
+    int64_t *next                # shared: the rows where the next even and the next odd chunk begin
     float *logits                # (CHUNK, wide); dlogits later
     float *x                     # (CHUNK, C) gathered
     float *dx                    # (CHUNK, C)
-    float *panel                 # (CHUNK, TILE_COLUMNS)
+    float *panel                 # (CHUNK, TILE_COLUMNS), this thread's own
 
 
-cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *room) noexcept nogil:
+    cdef int64_t before_panel
     chunk.wide = (op.size[V] + 31) // 32 * 32    # room for a tail of lanes
-    chunk.logits = shard.scratch
+    chunk.next = <int64_t *>room
+    chunk.logits = room + 16
     chunk.x = chunk.logits + CHUNK * chunk.wide
     chunk.dx = chunk.x + CHUNK * op.size[C]
-    chunk.panel = chunk.dx + CHUNK * op.size[C]
+    before_panel = chunk.dx + CHUNK * op.size[C] - room
+    chunk.panel = shard.scratch + before_panel
 
 
 cdef inline int64_t gather(
-    Chunk *chunk, const Op *op, const Shard *shard, int64_t row, int64_t end,
+    Chunk *chunk, const Op *op, const Shard *shard, int64_t row, int64_t end, int64_t part, int64_t n_parts,
 ) noexcept nogil:
-    """Fills the chunk with the next counted tokens of row:end; the losses of the others are +0. Returns where to go on."""
+    """Finds the next counted tokens of row:end and, of those of the part, x. Returns where to go on."""
     cdef const int32_t *target = integers_of(op, shard, TARGET)
     cdef const float *x = value_of(op, shard, X)
-    cdef float *loss = value_of(op, shard, LOSS)
-    cdef int64_t c = op.size[C]
+    cdef int64_t c = op.size[C], i
     chunk.n = 0
     while row < end and chunk.n < CHUNK:
-        if target[row] < 0:
-            loss[row] = 0.0
-        else:
+        if target[row] >= 0:
             chunk.row[chunk.n] = row
-            memcpy(chunk.x + chunk.n * c, x + row * c, c * sizeof(float))
             chunk.n += 1
         row += 1
+    chunk.begin, chunk.end = part_begin(chunk.n, 1, part, n_parts), part_begin(chunk.n, 1, part + 1, n_parts)
+    for i in range(chunk.begin, chunk.end):
+        memcpy(chunk.x + i * c, x + chunk.row[i] * c, c * sizeof(float))
     return row
 
 
+cdef inline void clear_uncounted(const Op *op, const Shard *shard, int64_t row, int64_t end) noexcept nogil:
+    """The losses of tokens that are not counted are +0."""
+    cdef const int32_t *target = integers_of(op, shard, TARGET)
+    cdef float *loss = value_of(op, shard, LOSS)
+    for row in range(row, end):
+        if target[row] < 0:
+            loss[row] = 0.0
+
+
 cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bint gradient) noexcept nogil:
-    """Logits, and the weighted loss of each token; where `gradient`, the logits become their own gradient."""
+    """Logits, and the weighted loss of each token of the part; where `gradient`, logits become their own gradient."""
     cdef const int32_t *target = integers_of(op, shard, TARGET)
     cdef const float *weight = value_of(op, shard, TOKEN_WEIGHT)
     cdef float *loss = value_of(op, shard, LOSS)
     cdef int64_t i, row
     product(
-        chunk.n, op.size[V], op.size[C], chunk.logits, chunk.wide, chunk.x, op.size[C], 1,
-        packed_of(op, shard, HEAD), NULL, 0, 0, 1,
+        chunk.end - chunk.begin, op.size[V], op.size[C], chunk.logits + chunk.begin * chunk.wide, chunk.wide,
+        chunk.x + chunk.begin * op.size[C], op.size[C], 1, packed_of(op, shard, HEAD), NULL, 0, 0, 1,
     )
-    for i in range(chunk.n):
+    for i in range(chunk.begin, chunk.end):
         row = chunk.row[i]
         if target[row] >= op.size[V]:
             return BAD_TOKEN
@@ -129,11 +142,12 @@ cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, i
     cdef int64_t rows = shard.n_sequences * shard.time, row = part_begin(rows, 1, part, n_parts)
     cdef int64_t end = part_begin(rows, 1, part + 1, n_parts)
     cdef Chunk chunk
-    lay_out(&chunk, op, shard)
+    lay_out(&chunk, op, shard, shard.scratch)
+    clear_uncounted(op, shard, row, end)
     while row < end:
         if shard.interrupted(shard):
             return STOPPED
-        row = gather(&chunk, op, shard, row, end)
+        row = gather(&chunk, op, shard, row, end, 0, 1)
         if chunk_losses(&chunk, op, shard, False) != DONE:
             return BAD_TOKEN
     return DONE
@@ -142,57 +156,75 @@ cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, i
 cdef int cross_entropy_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
     """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN.
 
-    Both gradients need a token's whole softmax, so the parts cannot share a chunk without meeting: part 0 does
-    all of it.
+    A chunk takes two phases: each part makes the losses and dx of its tokens, and then, from the dlogits of all, its
+    tiles of dhead.
     """
-    cdef int64_t rows = shard.n_sequences * shard.time, row = 0
-    cdef bint add = adds_to(op, HEAD)
+    cdef int64_t rows = shard.n_sequences * shard.time, number = shard.phase // 2, begin, end
     cdef Chunk chunk
-    if part > 0:
-        return DONE
-    lay_out(&chunk, op, shard)
-    if not adds_to(op, X):
-        memset(gradient_of(op, shard, X), 0, rows * op.size[C] * sizeof(float))
-    while row < rows:
-        if shard.interrupted(shard):
-            return STOPPED
-        row = gather(&chunk, op, shard, row, rows)
-        if chunk_losses(&chunk, op, shard, True) != DONE:
-            return BAD_TOKEN
-        input_gradient(&chunk, op, shard)
-        if gradient_of(op, shard, HEAD) != NULL:
-            head_gradient(&chunk, op, shard, add)
-        add = True
-    return DONE
+    lay_out(&chunk, op, shard, shard.shared)
+    if shard.phase == 0:
+        prepare_rows(op, shard, part_begin(rows, 1, part, n_parts), part_begin(rows, 1, part + 1, n_parts))
+    begin = chunk.next[number & 1] if number > 0 else 0
+    end = gather(&chunk, op, shard, begin, rows, part, n_parts)
+    if shard.phase & 1:
+        head_gradient(&chunk, op, shard, number > 0 or adds_to(op, HEAD), part, n_parts)
+        return AGAIN if end < rows else DONE
+    if part == 0:
+        chunk.next[(number + 1) & 1] = end
+    if chunk_losses(&chunk, op, shard, True) != DONE:
+        return BAD_TOKEN
+    input_gradient(&chunk, op, shard)
+    return AGAIN
+
+
+cdef inline void prepare_rows(const Op *op, const Shard *shard, int64_t row, int64_t end) noexcept nogil:
+    """What tokens that are not counted have: a loss of +0, and a dx of +0 unless it is added to."""
+    cdef const int32_t *target = integers_of(op, shard, TARGET)
+    cdef int64_t c = op.size[C]
+    clear_uncounted(op, shard, row, end)
+    for row in range(row, end):
+        if target[row] < 0 and not adds_to(op, X):
+            memset(gradient_of(op, shard, X) + row * c, 0, c * sizeof(float))
 
 
 cdef void input_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
-    """dx (n, C) = dlogits (n, V) times head (V, C), laid where the tokens came from."""
+    """dx (n, C) = dlogits (n, V) times head (V, C) of the part's tokens, laid where they came from."""
     cdef int64_t c = op.size[C], i
     cdef float *dx = gradient_of(op, shard, X)
+    cdef float *own = chunk.dx + chunk.begin * c
     if adds_to(op, X):
-        for i in range(chunk.n):
+        for i in range(chunk.begin, chunk.end):
             memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
     product(
-        chunk.n, c, op.size[V], chunk.dx, c, chunk.logits, chunk.wide, 1, transposed_of(op, shard, HEAD),
-        chunk.dx if adds_to(op, X) else NULL, c, 0, 1,
+        chunk.end - chunk.begin, c, op.size[V], own, c, chunk.logits + chunk.begin * chunk.wide, chunk.wide, 1,
+        transposed_of(op, shard, HEAD), own if adds_to(op, X) else NULL, c, 0, 1,
     )
-    for i in range(chunk.n):
+    for i in range(chunk.begin, chunk.end):
         memcpy(dx + chunk.row[i] * c, chunk.dx + i * c, c * sizeof(float))
 
 
-cdef void head_gradient(Chunk *chunk, const Op *op, const Shard *shard, bint add) noexcept nogil:
+cdef void head_gradient(
+    Chunk *chunk, const Op *op, const Shard *shard, bint add, int64_t part, int64_t n_parts,
+) noexcept nogil:
     """dhead (V, C) OUT or ADD = dlogits (n, V) transposed times x (n, C): chains over ascending tokens."""
-    cdef int64_t c = op.size[C], v = op.size[V], p, columns
+    cdef int64_t c = op.size[C], v = op.size[V], n_tiles = n_tiles_of(v), p, columns, first, last
+    cdef int64_t unit = part_begin(n_panels_of(c) * n_tiles, 1, part, n_parts)
+    cdef int64_t end = part_begin(n_panels_of(c) * n_tiles, 1, part + 1, n_parts)
     cdef float *dhead
-    for p in range(n_panels_of(c)):
+    if gradient_of(op, shard, HEAD) == NULL:
+        return
+    while unit < end:
+        p = unit // n_tiles
+        first = unit - p * n_tiles
+        last = min(n_tiles, first + end - unit)
         columns = min(c - p * TILE_COLUMNS, TILE_COLUMNS)
         dhead = gradient_of(op, shard, HEAD) + p * TILE_COLUMNS
         tile_pack(chunk.panel, chunk.x + p * TILE_COLUMNS, chunk.n, columns, c, 1)
         panel_product(
             v, columns, chunk.n, dhead, c, chunk.logits, 1, chunk.wide, chunk.panel,
-            dhead if add else NULL, c, 0, n_tiles_of(v),
+            dhead if add else NULL, c, first, last,
         )
+        unit += last - first
 
 
 cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:

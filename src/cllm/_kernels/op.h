@@ -28,7 +28,8 @@ enum space {
     N_SPACES
 };
 
-enum status { DONE = 0, BAD_TOKEN = 1, STOPPED = 2 };
+/* AGAIN: all parts meet, and then the kernel is called again with the next `phase`; every part returns it or none. */
+enum status { DONE = 0, BAD_TOKEN = 1, STOPPED = 2, AGAIN = 3 };
 
 typedef struct { int64_t space, offset; } Slot; /* offset in elements of the space */
 
@@ -53,6 +54,8 @@ struct Op {
 struct Shard {
     void *base[N_SPACES];
     float *scratch;                 /* this thread's own, at least as large as the Program's largest demand */
+    float *shared;                  /* scratch of the thread that leads, for what one phase leaves to the next */
+    int64_t phase;                  /* counts an op's calls from 0 */
     int64_t n_sequences, time;      /* rows are (sequence, time), time running fastest */
     int64_t first;                  /* first row to compute; above 0 only in cached decoding of one sequence */
     int64_t sequence;               /* number of the shard's first sequence in the batch */

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "op.h" nogil:
     enum: NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT, TOKENS, TARGETS, WEIGHTS, LOSSES, N_SPACES
-    enum: DONE, BAD_TOKEN, STOPPED
+    enum: DONE, BAD_TOKEN, STOPPED, AGAIN
     enum: MAX_SLOTS, MAX_SIZES, MAX_NUMBERS
 
     ctypedef struct Slot:
@@ -21,6 +21,8 @@ cdef extern from "op.h" nogil:
     ctypedef struct Shard:
         void *base[8]
         float *scratch
+        float *shared
+        int64_t phase
         int64_t n_sequences
         int64_t time
         int64_t first

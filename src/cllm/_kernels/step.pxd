@@ -6,6 +6,7 @@ from cllm._kernels.op cimport (
     ACTIVATIONS, GRADIENT, LOSSES, PACKED, PARAMETERS, TARGETS, TOKENS, WEIGHTS, Op, Shard,
 )
 from cllm._kernels.reducer cimport Reducer
+from cllm._kernels.team cimport Meeting
 
 cdef extern from "signals.h" nogil:
     ctypedef int clockid_t
@@ -37,22 +38,27 @@ cdef struct Event:
 
 
 cdef struct Worker:
-    # One thread's own room, and its contiguous run of shards. cllm/lowering.py has the same layout.
+    # One thread. Those of a team, which come one after the other, work on their leader's run of shards, each on its part
+    # of every op; arena and buffers are the leader's. cllm/lowering.py has the same layout.
     void *arena
     float *scratch
-    float **buffers              # gradients (n,) each: the stack of its subtrees, or one a shard
+    float **buffers              # gradients (n,) each: the stack of the run's subtrees, or one a shard
     int64_t first_shard, last_shard
     double busy                  # CPU seconds of its work
     int64_t status, op
     Event *events                # NULL: nobody wants to know
     int64_t n_events, max_events
-    int64_t[5] unused            # no two workers write to one cache line
+    int64_t leader, member       # number of the worker that leads, and this one's place behind it
+    int64_t n_members            # 0: none of a team, there is nothing to do
+    int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
+    double waited                # CPU seconds of waiting for others of the team
 
 
 cdef struct Step:
     const Op *ops
     int64_t n_ops
     Worker *workers
+    Meeting *meetings            # (n_workers,) a team's is its leader's
     int n_workers
     int backward                 # 0: forward only
     const Reducer *reducer       # NULL: every shard keeps its gradient
@@ -90,8 +96,9 @@ cdef inline int interrupted(const Shard *shard) noexcept nogil:
 
 cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradient) noexcept nogil:
     cdef Shard shard
+    cdef const Worker *leader = &step.workers[step.workers[worker].leader]
     cdef int64_t skipped = step.sequence[s] * step.time * 4      # bytes of 4-byte elements before this shard
-    shard.base[ACTIVATIONS] = step.workers[worker].arena
+    shard.base[ACTIVATIONS] = leader.arena
     shard.base[PARAMETERS] = <void *>step.parameters
     shard.base[PACKED] = step.packed
     shard.base[GRADIENT] = gradient
@@ -100,6 +107,8 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     shard.base[WEIGHTS] = step.weights + skipped
     shard.base[LOSSES] = step.losses + skipped
     shard.scratch = step.workers[worker].scratch
+    shard.shared = leader.scratch
+    shard.phase = 0
     shard.n_sequences = step.sequence[s + 1] - step.sequence[s]
     shard.time = step.time
     shard.first = step.first
@@ -116,9 +125,10 @@ cdef inline double begin_event(const Worker *worker) noexcept nogil:
     return seconds_of(CLOCK_MONOTONIC) if worker.events != NULL else 0.0
 
 
-cdef inline void end_event(Worker *worker, int64_t what, int64_t shard, double begin) noexcept nogil:
+cdef inline void end_event(Worker *worker, int64_t what, int64_t shard, double begin, double waited) noexcept nogil:
+    """An event is work: what it waited for others is left off its end."""
     cdef Event *event
     if worker.events != NULL and worker.n_events < worker.max_events:
         event = &worker.events[worker.n_events]
-        event.what, event.shard, event.begin, event.end = what, shard, begin, seconds_of(CLOCK_MONOTONIC)
+        event.what, event.shard, event.begin, event.end = what, shard, begin, seconds_of(CLOCK_MONOTONIC) - waited
         worker.n_events += 1

@@ -60,7 +60,8 @@ def flops(attributes: Attributes, time: int) -> float:
 
 
 def scratch(attributes: Attributes, time: int) -> int:
-    return CHUNK * (panel_width(attributes["vocab_size"]) + 2 * int(attributes["channels"]) + WIDEST_PANEL)
+    head = 16  # where the next chunk begins
+    return head + CHUNK * (panel_width(attributes["vocab_size"]) + 2 * int(attributes["channels"]) + WIDEST_PANEL)
 
 
 CROSS_ENTROPY = OpKind(

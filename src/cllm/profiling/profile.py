@@ -65,6 +65,7 @@ class Profile:
     threads: list[NDArray[Any]]  # EVENT records of each
     spans: list[Span] = field(default_factory=list)
     rows: tuple[int, ...] = ()  # tokens of each shard
+    sharing: tuple[int, ...] = ()  # of each thread, how many share an op with it, itself included
 
     @property
     def seconds(self) -> float:
@@ -74,7 +75,7 @@ class Profile:
     def lines(self, by_op: bool = False) -> list[Line]:
         """Slowest first; the ops of all layers together unless `by_op`."""
         lines: dict[tuple[str, str], Line] = {}
-        for events in self.threads:
+        for events, n_parts in zip(self.threads, self.sharing, strict=True):
             for event in events:
                 what, seconds = int(event["what"]), float(event["end"] - event["begin"])
                 if what < 0:
@@ -83,7 +84,7 @@ class Profile:
                     op, backward = op_at(self.program, what)
                     key = (op.name if by_op else short_name(op), "backward" if backward else "forward")
                     work = work_of(self.program, op, backward, self.rows[int(event["shard"])])
-                lines.setdefault(key, Line(*key)).add(seconds, *work)
+                lines.setdefault(key, Line(*key)).add(seconds, work[0] / n_parts, work[1] / n_parts)
         for name in SHARED:
             lines[name, ""] = Line(name, "")
             for span in self.spans:
@@ -150,7 +151,9 @@ def profile(parts: Assembly, n_steps: int, n_warm: int = 2) -> Profile:
         for _ in range(n_steps):
             make_step(parts, spans)
         threads = [events.copy() for events in recorded.threads()]
-    return Profile(parts.program, n_steps, parts.n_threads, parts.config.tokens_per_step, threads, spans, rows)
+    return Profile(
+        parts.program, n_steps, parts.n_threads, parts.config.tokens_per_step, threads, spans, rows, engine.sharing
+    )
 
 
 def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:

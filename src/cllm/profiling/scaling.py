@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from cllm.profiling.profile import Profile
 from cllm.recording import FOLD, MEET, PACK
-from cllm.reduction import fold_run, meetings, runs_of_shards
+from cllm.reduction import fold_run, meetings
+from cllm.teams import WORTH_MEETING, form_teams
 
 
 @dataclass(frozen=True)
 class StepCosts:
     """Seconds of one step on one thread, by what becomes of them on several."""
 
-    shards: tuple[float, ...]  # forward and backward of each; a thread runs a contiguous run of them
+    n_parameters: int  # trainable
+    shards: tuple[float, ...]  # forward and backward of each; a team of threads runs a contiguous run of them
     merge: float  # two gradients into one
     pack: float  # weights into panels: shared
     scale: float  # of the total: shared
@@ -44,8 +46,9 @@ def costs_of(seen: Profile) -> StepCosts:
     }
     streaming = spans["norm"] + spans["optimizer"]
     known = sum(by_shard) + sum(phase.values()) + streaming
+    serial = max(0.0, spans["step"] - known)
     return StepCosts(
-        tuple(by_shard), phase[FOLD] / merges, phase[PACK], phase[MEET], streaming, max(0.0, spans["step"] - known)
+        seen.program.n_trainable, tuple(by_shard), phase[FOLD] / merges, phase[PACK], phase[MEET], streaming, serial
     )
 
 
@@ -63,13 +66,14 @@ def _sums_by_step(events: NDArray[Any], seconds: NDArray[Any], n_steps: int, n_s
 
 def predict(costs: StepCosts, n_threads: int, memory_speedup: float) -> float:
     """Seconds of a step on `n_threads`; memory_speedup: how many times one thread's bandwidth they have together."""
-    runs = runs_of_shards(len(costs.shards), n_threads)
     longest, subtrees = 0.0, []
-    for first, last in runs:
-        left, _ = fold_run(first, last)
+    for team in form_teams(len(costs.shards), n_threads, n_threads, costs.n_parameters):
+        left, _ = fold_run(team.first, team.last)
         subtrees += left
-        folds = (last - first) - len(left)
-        longest = max(longest, sum(costs.shards[first:last]) + folds * costs.merge)
+        folds = (team.last - team.first) - len(left)
+        work = sum(costs.shards[team.first : team.last]) + folds * costs.merge
+        meeting = WORTH_MEETING if team.n_members > 1 else 1.0  # no team that would lose more is formed
+        longest = max(longest, work * meeting / team.n_members)
     met = len(meetings(subtrees, len(costs.shards)))
     shared = costs.pack + costs.scale + met * costs.merge + costs.streaming
     return longest + shared / min(float(n_threads), memory_speedup) + costs.serial

@@ -1,0 +1,110 @@
+"""The memory of an engine: the threads' records, with what each has of its own, and the gradients that teams fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm.lowering import WORKER, Lowered
+from cllm.reduction import fold_run, meetings
+from cllm.teams import Team
+
+Float32 = NDArray[np.float32]
+
+
+def at(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)
+
+
+class Workers:
+    """The threads' records: who leads whom, arenas, scratch, and which shards each team runs into which gradients."""
+
+    def __init__(self, lowered: Lowered, teams: Sequence[Team], n_threads: int) -> None:
+        self._teams = teams
+        self.records = np.zeros(n_threads, dtype=WORKER)
+        self.records["leader"] = np.arange(n_threads)
+        self._leaders = [self.records[team.leader] for team in teams]
+        self._memory: list[Float32] = []
+        for team in teams:
+            self.records[team.leader]["arena"] = self._room(lowered.plan.size)
+            for member in range(team.n_members):
+                record = self.records[team.leader + member]
+                record["leader"], record["member"], record["n_members"] = team.leader, member, team.n_members
+                record["scratch"] = self._room(lowered.scratch_size)
+        self.take_runs()
+
+    def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
+        """Every team takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
+        self._take([(team.first, team.last) for team in self._teams], buffers)
+
+    def take_one_each(self, shards: Sequence[int], buffers: Sequence[int]) -> None:
+        """The first teams take one of these shards each, the others none."""
+        idle = [(0, 0)] * (len(self._teams) - len(shards))
+        self._take([(shard, shard + 1) for shard in shards] + idle, [[buffer] for buffer in buffers])
+
+    def _take(self, runs: Sequence[tuple[int, int]], buffers: Sequence[Sequence[int]]) -> None:
+        self._tables = [np.array(addresses, dtype=np.uint64) for addresses in buffers]
+        for record, run in zip(self._leaders, runs, strict=True):
+            record["first_shard"], record["last_shard"] = run
+        for record, table in zip(self._leaders, self._tables, strict=False):
+            record["buffers"] = at(table) if table.size else 0
+
+    def _room(self, n: int) -> int:
+        """The address of n new elements, at the beginning of a cache line."""
+        self._memory.append(np.empty(n + 16, dtype=np.float32))
+        return aligned(self._memory[-1])
+
+    def busy(self) -> float:
+        return float(sum(float(seconds) for seconds in self.records["busy"]))
+
+
+def aligned(array: Float32) -> int:
+    return (at(array) + 63) // 64 * 64
+
+
+class GradientMemory:
+    """Gradients (P,), allocated when a way of combining first needs them."""
+
+    def __init__(self, workers: Workers, teams: Sequence[Team], n: int) -> None:
+        self._workers, self._teams, self._n = workers, teams, n
+        self._rows: list[Float32] = []
+        self._free: list[int] = []
+        self._gathered: tuple[NDArray[np.float32], Float32] | None = None
+        self._fold_stacks: list[list[int]] | None = None
+
+    def for_folds(self) -> None:
+        """Stacks for the workers' binary counters, and the pairs in which what they leave meets."""
+        if self._fold_stacks is None:
+            self._fold_stacks = []
+            subtrees, places = [], []
+            for team in self._teams:
+                left, most = fold_run(team.first, team.last)
+                stack = [at(self._row()) for _ in range(most)]
+                self._fold_stacks.append(stack)
+                subtrees += left
+                places += stack[: len(left)]
+            n_shards = self._teams[-1].last
+            pairs = [(places[left], places[right]) for left, right in meetings(subtrees, n_shards)]
+            self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+            self.total = next(row for row in self._rows if at(row) == places[0])
+        self._workers.take_runs(self._fold_stacks)
+
+    def for_gathers(self, n_shards: int) -> tuple[NDArray[np.float32], Float32]:
+        """(S, P) and the (P,) that it is combined into."""
+        if self._gathered is None:
+            self._gathered = np.empty((n_shards, self._n), dtype=np.float32), self._row()
+        return self._gathered
+
+    def spare(self) -> Float32:
+        """A row that nobody holds."""
+        return self._rows[self._free.pop()] if self._free else self._row()
+
+    def free(self, row: Float32) -> None:
+        self._free.append(next(i for i, own in enumerate(self._rows) if own is row))
+
+    def _row(self) -> Float32:
+        self._rows.append(np.empty(self._n, dtype=np.float32))
+        return self._rows[-1]
