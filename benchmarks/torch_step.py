@@ -87,12 +87,12 @@ class Model(nn.Module):
             "ln_f": Norm(task.n_embd),
         })
         self.lm_head = nn.Linear(task.n_embd, task.vocab_size, bias=False)
-        self.lm_head.weight = self.transformer["wte"].weight  # type: ignore[assignment]
+        self.lm_head.weight = self.transformer["wte"].weight
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         places = torch.arange(tokens.shape[1])
         x = self.transformer["wte"](tokens) + self.transformer["wpe"](places)
-        for block in self.transformer["h"]:  # type: ignore[attr-defined]
+        for block in self.transformer["h"]:
             x = block(x)
         logits = self.lm_head(self.transformer["ln_f"](x))
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-1)

@@ -5,7 +5,8 @@
         print(report.step, report.loss)
     print(cllm.load("runs/mine").generate("O Romeo", max_new_tokens=100, seed=1))
 
-Names are imported when they are first used, so that `cllm --help` needs no NumPy.
+Names are imported when they are first used, so that `cllm --help` needs no NumPy. `cllm.__version__` is that of the
+installed package.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
     from cllm.config import load_config
     from cllm.generate import Model, load
     from cllm.trainer import Trainer
+    from cllm.version import __version__
 
-__all__ = ["Model", "Trainer", "load", "load_config"]
+__all__ = ["Model", "Trainer", "__version__", "load", "load_config"]
 
-_HOMES = {"load_config": "cllm.config", "Model": "cllm.generate", "load": "cllm.generate", "Trainer": "cllm.trainer"}
+_HOMES = {
+    "load_config": "cllm.config",
+    "Model": "cllm.generate",
+    "load": "cllm.generate",
+    "Trainer": "cllm.trainer",
+    "__version__": "cllm.version",
+}
 
 
 if not TYPE_CHECKING:  # a checker that saw it would take any name for one of cllm's

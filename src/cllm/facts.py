@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from cllm import kernels
 from cllm.assemble import Assembly
 from cllm.checkpoint import RunFacts
 from cllm.data.tokenizers import UNKNOWN
 from cllm.hooks.plugins import Plugins
 from cllm.huggingface import gpt2_config
+from cllm.version import __version__
 
 
 def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
@@ -25,15 +24,7 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
         n_shards=parts.engine.n_shards,
         plugins=plugins.record(),
         numerics_version=kernels.NUMERICS_VERSION,
-        cllm_version=cllm_version(),
+        cllm_version=__version__,
         data_digest=parts.data.digest,
         tokenizer_digest=parts.data.tokenizer_digest,
     )
-
-
-def cllm_version() -> str:
-    """Of the installed distribution."""
-    try:
-        return version("cllm")
-    except PackageNotFoundError:
-        return "0+source"

@@ -122,10 +122,7 @@ def _out_of_memory(error: MemoryError) -> MemoryLimitError:
 
 
 def _print_version() -> int:
-    from importlib.metadata import PackageNotFoundError, version
+    from cllm.version import __version__
 
-    try:
-        print(f"cllm {version('cllm')}")
-    except PackageNotFoundError:
-        print("cllm, from its source tree")
+    print(f"cllm {__version__}")
     return DONE

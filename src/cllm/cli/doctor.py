@@ -11,9 +11,9 @@ from cllm import env, kernels
 from cllm._kernels import cpu
 from cllm.cli.options import add_json, add_plugin_options, print_json
 from cllm.errors import UsageError
-from cllm.facts import cllm_version
 from cllm.hooks.manager import build_manager
 from cllm.machine import cores, default_threads, memory_limit
+from cllm.version import __version__
 
 EXAMPLE = """\
 examples:
@@ -32,7 +32,7 @@ def facts() -> dict[str, Any]:
     """Name -> value; the names are what --assert takes."""
     available = cores()
     return {
-        "cllm": cllm_version(),
+        "cllm": __version__,
         "numerics": kernels.NUMERICS_VERSION,
         "python": platform.python_version(),
         "isa": kernels.ISA,

@@ -19,6 +19,7 @@ _FOREIGN_MARKS = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
 )
+_MARK_BYTES = 4  # of the longest mark: the first piece is not shorter, or a mark would be cut and go unseen
 
 
 def read_utf8(path: Path, who: str, piece_bytes: int = PIECE_BYTES) -> Iterator[str]:
@@ -33,7 +34,7 @@ def read_utf8(path: Path, who: str, piece_bytes: int = PIECE_BYTES) -> Iterator[
         decoder = codecs.getincrementaldecoder("utf-8")()
         offset = 0
         while True:
-            piece = _read(stream, piece_bytes, path, who)
+            piece = _read(stream, max(piece_bytes, _MARK_BYTES), path, who)
             if offset == 0:
                 _refuse_foreign(piece, path, who)
             text = _decode(decoder, piece, offset, path, who)

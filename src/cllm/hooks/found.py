@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cllm.errors import UsageError, did_you_mean
 from cllm.hooks.hookspecs import PROJECT
+from cllm.version import __version__
 
 BUILTIN = "builtin"
 SEE_LIST = "see `cllm plugins list`"
@@ -41,7 +42,7 @@ class Found:
 def builtin() -> Found:
     """The plugin with cllm's own parts."""
     module = "cllm.builtin"
-    return Found(BUILTIN, PROJECT, _own_version(), module, partial(importlib.import_module, module), demanded=True)
+    return Found(BUILTIN, PROJECT, __version__, module, partial(importlib.import_module, module), demanded=True)
 
 
 def installed() -> Iterator[Found]:
@@ -107,10 +108,3 @@ def _unknown(name: str) -> UsageError:
     others = [*(f"./{path.name}" for path in Path().glob("*.py")), *(plugin.name for plugin in installed())]
     todo = f'did you mean "./{name}.py"?' if f"./{name}.py" in others else did_you_mean(name, others, SEE_LIST)
     return UsageError("-p", f"there is no plugin {name!r}", "a file.py, a module, or no:NAME", todo)
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version(PROJECT)
-    except metadata.PackageNotFoundError:
-        return "source tree"
