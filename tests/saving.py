@@ -42,7 +42,7 @@ FACTS = RunFacts(
         layernorm_epsilon=1e-5,
         dropout=0.0,
     ),
-    tokenizer={"kind": "char", "alphabet": "abcdé"},
+    tokenizer_files={"tokenizer.json": b'{"kind": "char"}', "tokenizer_config.json": b"{}"},
     n_shards=4,
     plugins=[{"name": "cllm", "version": "0"}],
     numerics_version=1,

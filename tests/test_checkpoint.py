@@ -8,6 +8,7 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from cllm.errors import CheckpointError
 from tests.saving import FACTS, TABLE, Adam, Parameter, Spike, moved, new_state, state_at
 from tests.test_atomic import failing
 
-ALL_FILES = (*checkpoint.FILES, "state.json")
+ALL_FILES = (*checkpoint.FILES, *FACTS.tokenizer_files, "state.json")
 
 
 def saved(folder: Path, *steps: int) -> Path:
@@ -92,7 +93,14 @@ def test_the_files_are_what_transformers_reads(tmp_path: Path) -> None:
         "transformer.ln_f.bias": (4,),
     }
     assert json.loads((path / "config.json").read_text())["model_type"] == "gpt2"
-    assert json.loads((path / "tokenizer.json").read_text()) == FACTS.tokenizer
+    assert {name: (path / name).read_bytes() for name in FACTS.tokenizer_files} == FACTS.tokenizer_files
+
+
+def test_a_tokenizer_that_nobody_knows_has_no_file(tmp_path: Path) -> None:
+    facts = replace(FACTS, tokenizer_files={})
+    path = save(tmp_path, state_at(1), facts)
+    assert sorted(os.listdir(path)) == sorted((*checkpoint.FILES, "state.json"))
+    assert load(path).facts == facts
 
 
 def test_the_same_state_makes_the_same_bytes_wherever_it_lies_in_memory(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     checkpoints/step-00001000/
       model.safetensors       the parameters under Hugging Face's names
       config.json             so that transformers loads the folder
-      tokenizer.json
+      tokenizer.json         the tokenizer, where it is known, and tokenizer_config.json for transformers
       optimizer.safetensors   the optimizer's flat arrays
       state.json              cursor, scalars, checks, versions, and the digest of every file above
 
@@ -31,9 +31,8 @@ from cllm.tensorfile import read_shapes, read_tensors, tensor_parts
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
-TOKENIZER = "tokenizer.json"
 OPTIMIZER = "optimizer.safetensors"
-FILES = (MODEL, CONFIG, TOKENIZER, OPTIMIZER)
+FILES = (MODEL, CONFIG, OPTIMIZER)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class RunFacts:
     """What a checkpoint says of its run beside the state; the same for every checkpoint of a run."""
 
     model_config: Mapping[str, Any]  # config.json, see huggingface.gpt2_config
-    tokenizer: Mapping[str, Any]  # Tokenizer.to_json()
+    tokenizer_files: Mapping[str, bytes]  # by name, see facts.tokenizer_files; none where nobody knows it
     n_shards: int
     plugins: Sequence[Any]  # Plugins.record()
     numerics_version: int
@@ -103,7 +102,7 @@ def load(path: Path) -> Checkpoint:
     )
     facts = RunFacts(
         model_config=json.loads((path / CONFIG).read_bytes()),
-        tokenizer=json.loads((path / TOKENIZER).read_bytes()),
+        tokenizer_files={name: (path / name).read_bytes() for name in sorted(record.files) if name not in FILES},
         n_shards=record.n_shards,
         plugins=record.plugins,
         numerics_version=record.numerics_version,
@@ -170,7 +169,8 @@ def verify(path: Path) -> StateRecord:
     for name in FILES:
         if name not in record.files:
             raise _damaged(f"{path / statefile.NAME} does not list {name}")
-        _verify_file(path / name, record.files[name])
+    for name, expected in record.files.items():
+        _verify_file(path / name, expected)
     return record
 
 
@@ -179,8 +179,8 @@ def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, valid
     contents = {
         MODEL: tensor_parts(snapshot.parameters),
         CONFIG: [statefile.json_bytes(facts.model_config, CONFIG)],
-        TOKENIZER: [statefile.json_bytes(facts.tokenizer, TOKENIZER)],
         OPTIMIZER: tensor_parts(arrays),
+        **{name: [content] for name, content in facts.tokenizer_files.items()},
     }
     digests = {name: atomic.write_verified(folder / name, parts) for name, parts in contents.items()}
     record = StateRecord(
@@ -198,7 +198,7 @@ def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, valid
         plugins=list(facts.plugins),
         optimizer=scalars,
         checks=dict(snapshot.checks),
-        files={name: FileRecord((folder / name).stat().st_size, digests[name]) for name in FILES},
+        files={name: FileRecord((folder / name).stat().st_size, blake2b) for name, blake2b in digests.items()},
     )
     atomic.write_verified(folder / statefile.NAME, [statefile.encode(record)])
 

@@ -1,13 +1,16 @@
-"""What a checkpoint says of its run beside the state: the model for Hugging Face, the tokenizer, the versions."""
+"""What a checkpoint says of its run beside the state: model and tokenizer for Hugging Face, the versions."""
 
 from __future__ import annotations
+
+import json
 
 from cllm import kernels
 from cllm.assemble import Assembly
 from cllm.checkpoint import RunFacts
-from cllm.data.tokenizers import UNKNOWN
+from cllm.data.tokenizerfile import FILE_NAME, standard_form, tokenizer_bytes
 from cllm.hooks.plugins import Plugins
-from cllm.huggingface import gpt2_config
+from cllm.hooks.specs import Tokenizer
+from cllm.huggingface import TOKENIZER_CONFIG, gpt2_config, tokenizer_config
 from cllm.version import __version__
 
 
@@ -20,7 +23,7 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
             n_head=model.n_head, activation=model.activation, layernorm_epsilon=model.layernorm_epsilon,
             dropout=model.dropout,
         ),
-        tokenizer=parts.data.tokenizer.to_json() if parts.data.tokenizer else UNKNOWN,
+        tokenizer_files=tokenizer_files(parts.data.tokenizer, model.block_size) if parts.data.tokenizer else {},
         n_shards=parts.engine.n_shards,
         plugins=plugins.record(),
         numerics_version=kernels.NUMERICS_VERSION,
@@ -28,3 +31,11 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
         data_digest=parts.data.digest,
         tokenizer_digest=parts.data.tokenizer_digest,
     )
+
+
+def tokenizer_files(tokenizer: Tokenizer, block_size: int) -> dict[str, bytes]:
+    """What a checkpoint holds of its tokenizer, by name; for transformers too, where it has a form for them."""
+    files = {FILE_NAME: tokenizer_bytes(tokenizer)}
+    if standard_form(tokenizer) is not None:
+        files[TOKENIZER_CONFIG] = json.dumps(tokenizer_config(block_size), indent=1).encode() + b"\n"
+    return files

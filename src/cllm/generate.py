@@ -14,7 +14,8 @@ from cllm.arguments import check_path, check_plugins
 from cllm.assemble import kinds_of
 from cllm.checkpoint import RunFacts
 from cllm.config import Config, load_config
-from cllm.data.tokenizers import UNKNOWN, load_tokenizer, stream_decoder
+from cllm.data.streams import stream_decoder
+from cllm.data.tokenizerfile import FILE_NAME, load_tokenizer
 from cllm.decoder import Decoder
 from cllm.errors import CheckpointError, TokenizerError, UsageError, check_kind
 from cllm.floats import standard_floats
@@ -97,6 +98,6 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     for name, view in program.views(parameters):
         view[...] = saved.snapshot.parameters[name]
     tokenizer = None
-    if saved.facts.tokenizer != UNKNOWN:
-        tokenizer = load_tokenizer(saved.path / checkpoint.TOKENIZER, kinds_of(plugins).tokenizer)
+    if saved.facts.tokenizer_digest:
+        tokenizer = load_tokenizer(saved.path / FILE_NAME, kinds_of(plugins).tokenizer)
     return Model(config, parameters, tokenizer, program, saved.snapshot.step, saved.facts)

@@ -1,4 +1,4 @@
-"""config.json for Hugging Face: what transformers needs to load a checkpoint folder as GPT2LMHeadModel."""
+"""What transformers needs beside weights and tokenizer.json to load a checkpoint: the two files of settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 # Their names: "gelu" is the exact one, "gelu_new" the tanh formula of the paper.
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def gpt2_config(
@@ -38,4 +39,13 @@ def gpt2_config(
         "torch_dtype": "float32",
         "bos_token_id": None,  # the default, 50256, lies outside a small vocabulary
         "eos_token_id": None,
+    }
+
+
+def tokenizer_config(block_size: int) -> dict[str, Any]:
+    """The content of tokenizer_config.json: tokenizer.json as it is; GPT-2's class would add tokens of its own."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": block_size,
+        "clean_up_tokenization_spaces": False,  # or decoding would take blanks away
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,15 @@ from cllm.builtin.pydoc import PydocDataset
 from cllm.builtin.squad import SquadConfig, SquadDataset
 from cllm.builtin.text import TextConfig, TextDataset
 from cllm.data.source import Kinds
-from cllm.data.tokenizers import builtin
+from cllm.data.tokenizerfile import builtin
 from cllm.hooks.specs import Dataset, Document
+
+# Scripts, joined and combining characters, emoji, controls, marks of direction, line ends, names of special tokens.
+MANY_SCRIPTS = (
+    "The end.\r\n\tNaïve façade, cafe\u0301; Ελληνικά Кириллица עברית العربية हिन्दी ไทย 日本語 한국어 漢字 "
+    "👍🏽 👩‍👩‍👧‍👦 🇪🇺 \U0001f600 \x00\x01\x1b[0m\x7f\x85\u200b\u200d\u202e\ufeff\ufffd\U0010ffff \u2028 "
+    "<|endoftext|> [UNK] <unk> </s> ## Ġ Ċ  two  blanks , a dot . it 's\n\n"
+)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -27,6 +35,13 @@ def shared(name: str) -> Path:
         give_up = pytest.fail if os.environ.get("CLLM_EXPECT_SHARED") == "1" else pytest.skip
         give_up(f"{path} is not there")
     return path
+
+
+def huggingface_tokenizers() -> Any:
+    """Hugging Face's library; the test is skipped where it is not installed, unless tox says that it is."""
+    if os.environ.get("CLLM_EXPECT_TOKENIZERS") == "1":
+        return importlib.import_module("tokenizers")
+    return pytest.importorskip("tokenizers", reason="tox -e tokenizers has it")
 
 
 @dataclass(frozen=True)

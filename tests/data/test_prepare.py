@@ -21,7 +21,8 @@ from cllm.builtin.squad import SquadConfig, SquadDataset
 from cllm.data.prepare import prepare
 from cllm.data.spool import Spool
 from cllm.data.tokenfile import TokenFile
-from cllm.data.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
+from cllm.data.tokenizerfile import load_tokenizer
+from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenizerError
 from cllm.hooks.specs import Document
 from tests.data.helpers import Texts, shared

@@ -16,7 +16,8 @@ from cllm.data.mixture import Mixture
 from cllm.data.prepare import prepare
 from cllm.data.source import Kinds, OpenData, open_data
 from cllm.data.tokenfile import TokenFile
-from cllm.data.tokenizers import ByteTokenizer, CharTokenizer, builtin
+from cllm.data.tokenizerfile import builtin
+from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenFileError, TokenizerError
 from cllm.hooks.specs import Dataset, Document
 from tests.data.helpers import KINDS, Texts, shared

@@ -58,7 +58,7 @@ def facts(name: str) -> RunFacts:
     shape = {"activation": "gelu_tanh", **CASES[name]}
     shape.pop("bias", None)
     return RunFacts(
-        model_config=gpt2_config(**shape, layernorm_epsilon=1e-5, dropout=0.3), tokenizer={"name": "byte"},
+        model_config=gpt2_config(**shape, layernorm_epsilon=1e-5, dropout=0.3), tokenizer_files={},
         n_shards=1, plugins=[], numerics_version=kernels.NUMERICS_VERSION, cllm_version="0",
         data_digest="", tokenizer_digest="",
     )

@@ -1,4 +1,4 @@
-"""From text to batches. Reading order: tokenizers, prepare, tokenfile, batches, mixture, source.
+"""From text to batches. Reading order: tokenizers, tokenizerfile, prepare, tokenfile, batches, mixture, source.
 
 documents of a loader --tokenizer--> token files --(seed, n)--> batch n
 """
@@ -9,15 +9,10 @@ from cllm.data.batches import Batch, Batches, Sampling, Source, evaluation_batch
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import PrepareReport, prepare
 from cllm.data.source import Kinds, OpenData, open_data
+from cllm.data.streams import StreamDecoder, stream_decoder
 from cllm.data.tokenfile import TokenFile
-from cllm.data.tokenizers import (
-    ByteTokenizer,
-    CharTokenizer,
-    StreamDecoder,
-    load_tokenizer,
-    save_tokenizer,
-    stream_decoder,
-)
+from cllm.data.tokenizerfile import load_tokenizer, save_tokenizer
+from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.data.tokenwrite import write_tokens
 
 __all__ = [

@@ -22,8 +22,8 @@ from cllm.data.counts import Counts
 from cllm.data.parts import write_part
 from cllm.data.split import split
 from cllm.data.spool import Spool
-from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
-from cllm.data.tokenizers import save_tokenizer
+from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
+from cllm.data.tokenizerfile import save_tokenizer
 from cllm.data.tokenwrite import make_header
 from cllm.errors import DataError, TokenizerError
 from cllm.hooks.specs import Dataset, Document, Tokenizer

@@ -20,8 +20,8 @@ from cllm.data.mixture import Mixture
 from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
-from cllm.data.tokenizers import FILE_NAME as TOKENIZER_FILE
-from cllm.data.tokenizers import load_tokenizer
+from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
+from cllm.data.tokenizerfile import load_tokenizer
 from cllm.data.utf8 import unreadable
 from cllm.digest import file_digest
 from cllm.errors import DataError

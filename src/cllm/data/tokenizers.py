@@ -1,28 +1,23 @@
 """Tokenizers, text to token ids and back: `byte`, and `char`, which knows the characters of one text.
 
 A tokenizer is a value: its JSON form rebuilds it, and its digest, kept in token files and checkpoints,
-says whether two are the same.
+says whether two are the same. How it stands in a file: tokenizerfile.py.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cllm.atomic import disk_errors, write_file
+from cllm.data.streams import ByteStream, StreamDecoder
 from cllm.data.tokenfile import Tokens, token_dtype
 from cllm.errors import TokenizerError
 from cllm.hooks.specs import Tokenizer
-
-FILE_NAME = "tokenizer.json"
-UNKNOWN: Mapping[str, Any] = {"name": "unknown"}  # in its place, where token files do not say what made them
 
 
 class ByteTokenizer:
@@ -54,8 +49,8 @@ class ByteTokenizer:
         return digest_of(self)
 
     def stream_decoder(self) -> StreamDecoder:
-        """A decoder that holds back the first bytes of a character until the rest of them has come."""
-        return _ByteStream(self)
+        """A decoder that never gives half a character."""
+        return ByteStream(self._bytes)
 
     def _bytes(self, ids: ArrayLike) -> bytes:
         return _checked(self, ids).astype(np.uint8).tobytes()
@@ -116,79 +111,10 @@ class CharTokenizer:
         return digest_of(self)
 
 
-class StreamDecoder(Protocol):
-    """Decodes ids as they come: all its texts together are what `decode` gives for all ids."""
-
-    def push(self, ids: ArrayLike) -> str:
-        """Take ids and return the text that is now certain."""
-
-    def finish(self) -> str:
-        """Return the text of what was held back."""
-
-
-def stream_decoder(tokenizer: Tokenizer) -> StreamDecoder:
-    """The tokenizer's own stream decoder, or a plain one for ids that are whole characters, as char's."""
-    own = getattr(tokenizer, "stream_decoder", None)
-    decoder: StreamDecoder = own() if own else _PlainStream(tokenizer)
-    return decoder
-
-
 def digest_of(tokenizer: Tokenizer) -> str:
     """BLAKE2b-256, hexadecimal, of the tokenizer's JSON with sorted keys, no spaces and ASCII only."""
     text = json.dumps(tokenizer.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
-
-
-def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the tokenizer's JSON atomically. Raises TokenizerError where that cannot be done."""
-    text = json.dumps(tokenizer.to_json(), indent=1, ensure_ascii=True) + "\n"
-    with disk_errors(TokenizerError, "tokenizer", path):
-        write_file(path, text.encode())
-
-
-def builtin(name: str) -> type[Tokenizer]:
-    """The class of a tokenizer that comes with cllm. Raises TokenizerError for another name."""
-    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer}
-    if name not in classes:
-        raise _bad_file(f"the name {name!r}", f"one of {', '.join(classes)}")
-    return classes[name]
-
-
-def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = builtin) -> Tokenizer:
-    """Read a tokenizer's JSON; `class_of` gives the class of its name. Raises TokenizerError."""
-    with disk_errors(TokenizerError, "tokenizer", path):
-        text = path.read_bytes()
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _bad_file(f"{path}: not JSON", "a tokenizer's JSON file") from None
-    name = data.get("name") if isinstance(data, dict) else None
-    if not isinstance(name, str):
-        raise _bad_file(f"{path}: no tokenizer's name", "a tokenizer's JSON file")
-    return class_of(name).from_json(data)
-
-
-class _ByteStream:
-    def __init__(self, tokenizer: ByteTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def push(self, ids: ArrayLike) -> str:
-        return self._decoder.decode(self._tokenizer._bytes(ids))
-
-    def finish(self) -> str:
-        return self._decoder.decode(b"", final=True)
-
-
-class _PlainStream:
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def push(self, ids: ArrayLike) -> str:
-        return self._tokenizer.decode(np.atleast_1d(np.asarray(ids)))
-
-    def finish(self) -> str:
-        return ""
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:
@@ -224,7 +150,3 @@ def _check_form(name: str, data: Mapping[str, Any], form: Mapping[str, type]) ->
             expected=f"{', '.join(form)}, version 1",
             todo="use the file that was written with the tokenizer",
         )
-
-
-def _bad_file(came: str, expected: str) -> TokenizerError:
-    return TokenizerError(who="tokenizer", came=came, expected=expected, todo="prepare the data again")
