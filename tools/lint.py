@@ -29,7 +29,6 @@ EXEMPT = (
     ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/split.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/tokenfile.py", ".sum()", "documents are counted: a sum of booleans"),
-    ("src/cllm/workers.py", "sum()", "seconds of CPU time, which are shown and decide nothing"),
     ("src/cllm/_kernels/team.h", "omp_get_num_threads", "whether a team can meet: who computes an element, not how"),
     ("src/cllm/sampling.py", "add.accumulate", "NumPy documents it as one chain in ascending order"),
     ("src/cllm/progress.py", "import statistics", "seconds of steps, which are shown and decide nothing"),

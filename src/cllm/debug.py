@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +32,15 @@ class Debug:
         return cls(level, program, stepper)
 
     def show(
-        self, parameters: NDArray[np.float32], batch: Batch, gradient: Gradient, norm: Callable[[str], float]
+        self, parameters: NDArray[np.float32], batch: Batch, gradient: Gradient, norm: Callable[[str], float],
+        busy: Sequence[float],
     ) -> None:
-        """Before the update of a step. Raises KernelError at level 3 where an op differs from its definition."""
-        times = f"shards {gradient.shard_seconds * 1e3:.2f} ms, busy {gradient.busy_seconds * 1e3:.2f} ms"
+        """Before the update of a step. Raises KernelError at level 3 where an op differs from its definition.
+
+        busy: seconds of work of each thread so far.
+        """
+        work = " + ".join(f"{seconds * 1e3:.2f}" for seconds in busy)
+        times = f"shards {gradient.shard_seconds * 1e3:.2f} ms, busy {work} ms"
         print(f"debug: batch {batch.index}: {times}", file=sys.stderr)
         if self.level >= 2:
             for parameter in self.program.parameters:

@@ -23,6 +23,7 @@ from cllm.floats import standard_floats
 from cllm.lowering import lower
 from cllm.machine import cores
 from cllm.memory import check_memory, engine_memory
+from cllm.meter import region
 from cllm.program import Program
 from cllm.recording import Recording, recording
 from cllm.reduction import count_shards, shard_boundaries
@@ -59,8 +60,7 @@ class Gradient:
     loss: float  # mean
     weight_sum: float
     shard_losses: tuple[float, ...]  # means, by shard
-    busy_seconds: float  # CPU time of the threads' work on shards, summed
-    shard_seconds: float  # wall time of the parallel region
+    shard_seconds: float  # wall time of the shards and of combining them
 
 
 class Interrupted(Exception):
@@ -117,24 +117,22 @@ class Engine:
         Raises Interrupted after `stop`, and whatever a Python signal handler raises.
         """
         self._bind(batch)
-        self._executor.pack(kernels.address(parameters, who="engine"))
-        busy, begin = self._workers.busy(), perf_counter()
+        self._pack(parameters)
+        begin = perf_counter()
         native = getattr(reducer, "__cllm_reducer__", None)
         if reducer.kind == "gather":
-            run = self._gather(reducer)
+            total = self._gather(reducer)
         elif native is not None:
-            run = self._fold_inside(native())
+            total = self._fold_inside(native())
         else:
-            run = self._fold_outside(reducer)
-        total, seconds = run, perf_counter() - begin
-        return Gradient(
-            total, self._mean_loss(), self._weight_sum(), self._shard_means(), self._workers.busy() - busy, seconds
-        )
+            total = self._fold_outside(reducer)
+        seconds = perf_counter() - begin
+        return Gradient(total, self._mean_loss(), self._weight_sum(), self._shard_means(), seconds)
 
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
         """Sum of the weighted token losses and of the weights over batches, forward only; the Program evaluates."""
-        self._executor.pack(kernels.address(parameters, who="engine"))
+        self._pack(parameters)
         loss = weight = 0.0
         for batch in batches:
             self._bind(batch)
@@ -166,7 +164,7 @@ class Engine:
         self._gradients.for_folds()
         self._run(backward=True, reducer=reducer)
         total = self._gradients.total
-        self._executor.merge(at(self._gradients.pairs), len(self._gradients.pairs), at(total), self._inverse_weight())
+        self._meet(total)
         return total
 
     def _fold_outside(self, reducer: FoldReducer) -> Float32:
@@ -225,7 +223,18 @@ class Engine:
         )
 
     def _run(self, backward: bool, reducer: object | None = None) -> None:
-        refuse_status(self._executor.run(backward, reducer), "engine", self.program)
+        with region(self.n_threads) as busy:
+            status = self._executor.run(backward, reducer, busy)
+        refuse_status(status, "engine", self.program)
+
+    def _pack(self, parameters: Float32) -> None:
+        with region(self.n_threads) as busy:
+            self._executor.pack(kernels.address(parameters, who="engine"), busy)
+
+    def _meet(self, total: Float32) -> None:
+        pairs, factor = self._gradients.pairs, self._inverse_weight()
+        with region(self.n_threads) as busy:
+            self._executor.merge(at(pairs), len(pairs), at(total), factor, busy)
 
     def _weight_sum(self) -> float:
         total = 0.0

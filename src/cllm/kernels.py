@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cllm import env
 from cllm._kernels import cpu
 from cllm.errors import KernelError, UsageError
+from cllm.meter import region
 from cllm.philox import SEED_BITS
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def ordered_sum(out: Float32, gradients: Float32) -> None:
 
 def scale(x: Float32, factor: float, n_threads: int = 1) -> None:
     """x (n,) *= factor, rounded to float32 first."""
-    _reduce.scale(_writable(x, "scale"), x.size, factor, n_threads)
+    with region(n_threads) as busy:
+        _reduce.scale(_writable(x, "scale"), x.size, factor, n_threads, busy)
 
 
 def sum_reducer() -> object:
@@ -172,9 +174,11 @@ class Norms:
 
     def compute(self, gradient: Float32, n_threads: int = 1) -> float:
         """The global norm of gradient (P,): not finite if any element is not, or if squares overflow float32."""
-        _finite.column_squares(
-            address(gradient), int(self._matrices.ctypes.data), len(self._matrices), address(self._sums), n_threads
-        )
+        with region(n_threads) as busy:
+            _finite.column_squares(
+                address(gradient), int(self._matrices.ctypes.data), len(self._matrices), address(self._sums),
+                n_threads, busy,
+            )
         return _finite.chain_norm(address(self._sums), self._sums.size)
 
     def of(self, name: str) -> float:
@@ -220,10 +224,12 @@ def adamw(
     runs: from `segments`. corrections: 1 - beta^t of both betas. The gradient is multiplied by gradient_scale.
     """
     _same_size("adamw", gradient, first, second)
-    _optimizer.adamw(
-        _writable(parameters, "adamw"), address(gradient), _writable(first, "adamw"), _writable(second, "adamw"),
-        address(runs, _SEGMENT), len(runs), learning_rate, *betas, epsilon, *corrections, gradient_scale, n_threads,
-    )
+    with region(n_threads) as busy:
+        _optimizer.adamw(
+            _writable(parameters, "adamw"), address(gradient), _writable(first, "adamw"), _writable(second, "adamw"),
+            address(runs, _SEGMENT), len(runs), learning_rate, *betas, epsilon, *corrections, gradient_scale,
+            n_threads, busy,
+        )
 
 
 def sgd(
@@ -231,10 +237,11 @@ def sgd(
     learning_rate: float, momentum: float, gradient_scale: float, n_threads: int = 1,
 ) -> None:
     """One SGD update of parameters and velocity (n,), in place; without velocity there is no momentum."""
-    _optimizer.sgd(
-        _writable(parameters, "sgd"), address(gradient), 0 if velocity is None else _writable(velocity, "sgd"),
-        address(runs, _SEGMENT), len(runs), learning_rate, momentum, gradient_scale, n_threads,
-    )
+    with region(n_threads) as busy:
+        _optimizer.sgd(
+            _writable(parameters, "sgd"), address(gradient), 0 if velocity is None else _writable(velocity, "sgd"),
+            address(runs, _SEGMENT), len(runs), learning_rate, momentum, gradient_scale, n_threads, busy,
+        )
 
 
 # --- initial values and elementary functions --------------------------------------------------------------------

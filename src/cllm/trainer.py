@@ -29,6 +29,7 @@ from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import Interrupts
+from cllm.meter import Meter
 from cllm.progress import Pace
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
@@ -128,15 +129,15 @@ class Trainer:
 
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
-        pace = Pace(self.config.tokens_per_step)
+        pace, meter = Pace(self.config.tokens_per_step), Meter(parts.n_threads)
         while state.step < self.n_steps:
             begin = perf_counter()
-            with standard_floats():
+            with standard_floats(), meter:
                 batch = parts.batches(state.batch_index)
                 gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
                 view = parts.view(gradient)
                 if self.debug:
-                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm)
+                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm, meter.busy)
                 decision = judge(parts.checks, view)
                 learning_rate = view.learning_rate * decision.learning_rate_factor
                 if decision.kind == "step":
@@ -149,6 +150,7 @@ class Trainer:
                     state.skipped.append(batch.index)
                 state.batch_index += decision.kind != "abort"
             seconds = perf_counter() - begin
+            used = meter.utilisation(seconds)
 
             updated = decision.kind == "step"
             evaluation = self.evaluate() if updated and self._is_due("eval") else None
@@ -157,7 +159,8 @@ class Trainer:
                 validation_loss=evaluation.loss if evaluation else None, gradient_norm=view.gradient_norm,
                 learning_rate=learning_rate, clip=decision.clip, n_tokens=batch.inputs.size, seconds=seconds,
                 tokens_per_second=pace.tokens_per_second(seconds),
-                useful_cpu=gradient.busy_seconds / (seconds * parts.n_threads),
+                useful_cpu=used.useful_cpu, load_balance=used.load_balance, serial_share=used.serial_share,
+                parallel_efficiency=used.parallel_efficiency,
                 eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
                 reasons=decision.reasons, digest=state.digest() if updated and self._is_due("digest") else None,
             )

@@ -57,9 +57,6 @@ class Workers:
         self._memory.append(np.empty(n + 16, dtype=np.float32))
         return aligned(self._memory[-1])
 
-    def busy(self) -> float:
-        return float(sum(float(seconds) for seconds in self.records["busy"]))
-
 
 def aligned(array: Float32) -> int:
     return (at(array) + 63) // 64 * 64

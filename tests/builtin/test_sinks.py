@@ -24,19 +24,22 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
+WENT = "balance 99%, serial 1%, efficiency 98%"
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "step 10/100  loss 2.5000  76.8k tokens/s  useful CPU 97%  ETA 1:05"),
+        ({}, f"step 10/100  loss 2.5000  76.8k tokens/s  useful CPU 97%  ETA 1:05  {WENT}"),
         (
             {"validation_loss": 2.25, "eta_seconds": 3723.4, "tokens_per_second": 2.5e6},
-            "step 10/100  loss 2.5000  validation 2.2500  2.5M tokens/s  useful CPU 97%  ETA 1:02:03",
+            f"step 10/100  loss 2.5000  validation 2.2500  2.5M tokens/s  useful CPU 97%  ETA 1:02:03  {WENT}",
         ),
         (
             {"eta_seconds": None, "tokens_per_second": 12.4, "decision": "skip", "reasons": ("a: b", "c: d")},
             "step 11/100  loss 2.5000  12 tokens/s  useful CPU 97%  skip: a: b; c: d",
         ),
-        ({"loss": math.nan}, "step 10/100  loss nan  76.8k tokens/s  useful CPU 97%  ETA 1:05"),
+        ({"loss": math.nan}, f"step 10/100  loss nan  76.8k tokens/s  useful CPU 97%  ETA 1:05  {WENT}"),
     ],
 )
 def test_the_progress_line(changes: dict[str, object], line: str) -> None:
@@ -60,7 +63,8 @@ def test_what_matters_is_told_between_lines(changes: dict[str, object]) -> None:
     assert stream.getvalue() == progress_line(a_report(**changes)) + "\n"
 
 
-def test_a_terminal_sees_one_line_written_over() -> None:
+def test_a_terminal_sees_one_line_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     stream = Terminal()
     sink = ConsoleSink(ConsoleConfig(every=1), stream)
     long, short = a_report(step=1, loss=12.5), a_report(step=2, eta_seconds=None)
@@ -74,7 +78,7 @@ def test_a_terminal_sees_one_line_written_over() -> None:
     assert stream.getvalue().endswith(f"\r{progress_line(evaluated)}\n{progress_line(a_report(step=4))}")
     sink.close()
     sink.close()
-    assert stream.getvalue().endswith("ETA 1:05\n")
+    assert stream.getvalue().endswith(f"{WENT}\n")
 
 
 def test_a_narrow_terminal_gets_no_line_that_wraps(monkeypatch: pytest.MonkeyPatch) -> None:

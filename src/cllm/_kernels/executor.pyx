@@ -14,14 +14,14 @@ from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.op cimport (
     AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
 )
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.team cimport Meeting, meet, region_threads
 from cllm._kernels.step cimport (
-    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID, Event, Packing, Step, Worker, begin_event,
+    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, Event, Packing, Step, Worker, begin_event,
     end_event, interrupted, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
 )
 
@@ -101,13 +101,13 @@ cdef void sum_up(Step *step, int64_t s, const Shard *shard) noexcept nogil:
 cdef void run_worker(Step *step, int w) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef Worker *worker = &step.workers[w]
-    cdef double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID)
+    cdef double begin = work_begins(step.busy)
     count_up(&step.n_started)
     worker.n_parts = worker.n_members if region_threads() >= step.n_workers else min(worker.n_members, 1)
     worker.waited, worker.status = 0.0, DONE
     if worker.member < worker.n_parts:
         worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
-    worker.busy += max(0.0, seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin - worker.waited)
+    work_ends(step.busy, w, begin, worker.waited)
     if worker.status != DONE:
         store_flag(&step.leave, 1)
     count_up(&step.n_finished)
@@ -177,7 +177,7 @@ cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, i
 
 cdef void pack_part(const Step *step, const Packing *packings, int n_packings, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part]), busy = seconds_of(CLOCK_THREAD_CPUTIME_ID)
+    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
     cdef const Packing *p
     cdef int i
     for i in range(n_packings):
@@ -187,7 +187,7 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
             part, n_parts,
         )
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
-    step.workers[part].busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - busy
+    work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 
 
@@ -196,7 +196,7 @@ cdef void merge_part(
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part]), busy = seconds_of(CLOCK_THREAD_CPUTIME_ID)
+    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     cdef f16 scale
@@ -208,7 +208,7 @@ cdef void merge_part(
     for i in range(begin, end, 16):
         f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), scale), end - i)
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
-    step.workers[part].busy += seconds_of(CLOCK_THREAD_CPUTIME_ID) - busy
+    work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 
 
@@ -254,17 +254,19 @@ cdef class Executor:
         self.step.shard_loss, self.step.shard_weight = <double *>shard_loss, <double *>shard_weight
         self.step.time, self.step.first, self.step.batch, self.step.seed = time, first, batch, seed
 
-    def pack(self, uintptr_t parameters):
+    def pack(self, uintptr_t parameters, uintptr_t busy=0):
         """Makes the panels of every matrix from the parameters (P,), which stay where they are until the next call."""
         cdef int t, n = self.step.n_workers
+        self.step.busy = <double *>busy
         self.step.parameters = <const float *>parameters
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 pack_part(&self.step, self.packings, self.n_packings, t, n)
 
-    def run(self, bint backward, reducer=None):
+    def run(self, bint backward, reducer=None, uintptr_t busy=0):
         """Runs every worker's shards; returns the first status that is not DONE. A Python signal handler may raise."""
         cdef int t, n = self.step.n_workers
+        self.step.busy = <double *>busy
         self.step.backward = backward
         self.step.reducer = NULL
         if reducer is not None:
@@ -296,9 +298,10 @@ cdef class Executor:
                 status = self.step.workers[w].status
         return status
 
-    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, double factor):
+    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, double factor, uintptr_t busy=0):
         """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor, in float32."""
         cdef int t, n = self.step.n_workers
+        self.step.busy = <double *>busy
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 merge_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, factor, t, n)

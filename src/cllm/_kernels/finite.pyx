@@ -8,7 +8,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_set1, f16_store_n, sqrt
 
 cdef struct Matrix:
@@ -21,20 +21,25 @@ cdef struct Matrix:
 MATRIX_SIZE = sizeof(Matrix)
 
 
-def column_squares(uintptr_t gradient, uintptr_t matrices, int n_matrices, uintptr_t sums, int n_threads):
+def column_squares(uintptr_t gradient, uintptr_t matrices, int n_matrices, uintptr_t sums, int n_threads, uintptr_t busy):
     """sums (columns of all matrices,) float32 OUT: each column's chain of squares; gradient (n,) float32 IN."""
     cdef int t
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
-        squares_part(<const float *>gradient, <const Matrix *>matrices, n_matrices, <float *>sums, t, n_threads)
+        squares_part(
+            <const float *>gradient, <const Matrix *>matrices, n_matrices, <float *>sums, t, n_threads, <double *>busy,
+        )
 
 
 cdef void squares_part(
     const float *gradient, const Matrix *matrices, int n_matrices, float *sums, int part, int n_parts,
+    double *busy,
 ) noexcept nogil:
     cdef uint64_t saved = fpenv_enter()
+    cdef double started = work_begins(busy)
     cdef int m
     for m in range(n_matrices):
         matrix_squares(gradient + matrices[m].offset, &matrices[m], sums + matrices[m].sums, part, n_parts)
+    work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 

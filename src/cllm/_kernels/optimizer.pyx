@@ -7,7 +7,9 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uintptr_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value
+from cllm._kernels.parallel cimport (
+    fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value, work_begins, work_ends,
+)
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n,
 )
@@ -35,7 +37,7 @@ SEGMENT_SIZE = sizeof(Segment)
 def adamw(
     uintptr_t parameters, uintptr_t gradient, uintptr_t first, uintptr_t second, uintptr_t segments, int n_segments,
     double learning_rate, double beta1, double beta2, double epsilon, double correction1, double correction2,
-    double gradient_scale, int n_threads,
+    double gradient_scale, int n_threads, uintptr_t busy,
 ):
     """AdamW (Loshchilov and Hutter 2019, algorithm 2): parameters, first, second (n,) are updated in place."""
     cdef AdamW a
@@ -45,15 +47,16 @@ def adamw(
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         adamw_part(
             &a, <float *>parameters, <const float *>gradient, <float *>first, <float *>second,
-            <const Segment *>segments, n_segments, t, n_threads,
+            <const Segment *>segments, n_segments, t, n_threads, <double *>busy,
         )
 
 
 cdef void adamw_part(
     const AdamW *a, float *p, const float *g, float *m, float *v, const Segment *segments, int n_segments,
-    int part, int n_parts,
+    int part, int n_parts, double *busy,
 ) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
+    cdef double started = work_begins(busy)
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
@@ -61,6 +64,7 @@ cdef void adamw_part(
         n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
         offset = segments[s].offset + begin
         adamw_run(<const AdamW *>fpenv_pointer(a), &segments[s], p + offset, g + offset, m + offset, v + offset, n)
+    work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 
@@ -91,7 +95,7 @@ cdef void adamw_run(
 
 def sgd(
     uintptr_t parameters, uintptr_t gradient, uintptr_t velocity, uintptr_t segments, int n_segments,
-    double learning_rate, double momentum, double gradient_scale, int n_threads,
+    double learning_rate, double momentum, double gradient_scale, int n_threads, uintptr_t busy,
 ):
     """SGD with momentum: velocity = momentum * velocity + g + decay * p; p -= lr * velocity; in place.
 
@@ -101,15 +105,16 @@ def sgd(
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         sgd_part(
             <float *>parameters, <const float *>gradient, <float *>velocity, <const Segment *>segments, n_segments,
-            learning_rate, momentum, gradient_scale, t, n_threads,
+            learning_rate, momentum, gradient_scale, t, n_threads, <double *>busy,
         )
 
 
 cdef void sgd_part(
     float *p, const float *g, float *velocity, const Segment *segments, int n_segments,
-    double learning_rate, double momentum, double gradient_scale, int part, int n_parts,
+    double learning_rate, double momentum, double gradient_scale, int part, int n_parts, double *busy,
 ) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
+    cdef double started = work_begins(busy)
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
@@ -121,6 +126,7 @@ cdef void sgd_part(
             <float>(-fpenv_value(learning_rate) * segments[s].learning_rate_scale), <float>segments[s].decay,
             <float>fpenv_value(momentum), <float>fpenv_value(gradient_scale),
         )
+    work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 

@@ -8,3 +8,8 @@ cdef extern from "fpenv.h" nogil:
     void fpenv_leave(uint64_t saved)
     double fpenv_value(double x)
     const void *fpenv_pointer(const void *p)
+
+
+cdef extern from "clock.h" nogil:
+    double work_begins(const double *busy)
+    void work_ends(double *busy, int t, double begin, double waited)

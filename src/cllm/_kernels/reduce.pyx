@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from cpython.pycapsule cimport PyCapsule_New
 
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.op cimport part_begin
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
@@ -56,18 +56,20 @@ def ordered_sum(uintptr_t out, uintptr_t gradients, int64_t n_shards, int64_t ro
         fpenv_leave(saved)
 
 
-def scale(uintptr_t x, int64_t n, double factor, int n_threads):
+def scale(uintptr_t x, int64_t n, double factor, int n_threads, uintptr_t busy):
     """x (n,) float32 is multiplied by factor, which is rounded to float32 first."""
     cdef float *p = <float *>x
     cdef int t
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
-        scale_part(p, factor, part_begin(n, 16, t, n_threads), part_begin(n, 16, t + 1, n_threads))
+        scale_part(p, factor, n, t, n_threads, <double *>busy)
 
 
-cdef void scale_part(float *p, double factor, int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t i
+cdef void scale_part(float *p, double factor, int64_t n, int part, int n_parts, double *busy) noexcept nogil:
+    cdef int64_t i, begin = part_begin(n, 16, part, n_parts), end = part_begin(n, 16, part + 1, n_parts)
     cdef uint64_t saved = fpenv_enter()
+    cdef double started = work_begins(busy)
     cdef f16 rounded = f16_set1(<float>fpenv_value(factor))
     for i in range(begin, end, 16):
         f16_store_n(p + i, f16_mul(f16_load_n(p + i, end - i), rounded), end - i)
+    work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)

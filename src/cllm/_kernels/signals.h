@@ -5,13 +5,6 @@
 #include <Python.h>
 #include <time.h>
 
-static inline double seconds_of(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Runs the handlers of signals that came in; 1 when one of them raised. The exception stays pending. */
 static inline int poll_signals(void)
 {

@@ -8,10 +8,12 @@ from cllm._kernels.op cimport (
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.team cimport Meeting
 
-cdef extern from "signals.h" nogil:
+cdef extern from "clock.h" nogil:
     ctypedef int clockid_t
-    clockid_t CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID
+    clockid_t CLOCK_MONOTONIC
     double seconds_of(clockid_t clock)
+
+cdef extern from "signals.h" nogil:
     int poll_signals()
     int load_flag(int *flag)
     void store_flag(int *flag, int value)
@@ -44,7 +46,6 @@ cdef struct Worker:
     float *scratch
     float **buffers              # gradients (n,) each: the stack of the run's subtrees, or one a shard
     int64_t first_shard, last_shard
-    double busy                  # CPU seconds of its work
     int64_t status, op
     Event *events                # NULL: nobody wants to know
     int64_t n_events, max_events
@@ -52,6 +53,7 @@ cdef struct Worker:
     int64_t n_members            # 0: none of a team, there is nothing to do
     int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
     double waited                # CPU seconds of waiting for others of the team
+    int64_t unused               # no two workers write to one cache line
 
 
 cdef struct Step:
@@ -72,6 +74,7 @@ cdef struct Step:
     char *targets
     char *weights
     char *losses
+    double *busy                 # clock.h; NULL: nobody asks
     int stop                     # somebody asked: stays until a call has ended for it
     int leave                    # this call ends early: an op refused, or a signal handler raised
     int n_started, n_finished

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "clock.h"
 #include "op.h"
-#include "signals.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -41,18 +41,14 @@ static inline void relax(void)
 /* Until all have come; returns the seconds of processor time that waiting took. */
 static inline double wait_for_round(Meeting *m, int64_t round)
 {
-    double begin = seconds_of(CLOCK_MONOTONIC), spun, cpu;
-    for (int i = 0; i < SPINS; i++) {
-        if (__atomic_load_n(&m->round, __ATOMIC_ACQUIRE) != round) return seconds_of(CLOCK_MONOTONIC) - begin;
-        relax();
-    }
-    spun = seconds_of(CLOCK_MONOTONIC) - begin;
-    cpu = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID);
     for (int i = 0; __atomic_load_n(&m->round, __ATOMIC_ACQUIRE) == round; i++) {
         struct timespec nap = {0, 100000};
-        if (i < YIELDS) sched_yield(); else nanosleep(&nap, NULL);
+        if (i < SPINS) relax();
+        else if (i < SPINS + YIELDS) sched_yield();
+        else nanosleep(&nap, NULL);
     }
-    return spun + seconds_of(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin;
 }
 
 /* Every one of n members comes with the status of its part; returns what ends the call for all of them, if one came

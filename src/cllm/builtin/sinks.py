@@ -87,11 +87,23 @@ def progress_line(report: StepReport) -> str:
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
         f"{_rate(report.tokens_per_second)} tokens/s",
-        f"useful CPU {100.0 * report.useful_cpu:.0f}%",
+        f"useful CPU {_percent(report.useful_cpu)}",
         f"ETA {_duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
-        f"{report.decision}: {'; '.join(report.reasons)}" if report.decision != "step" else "",
+        _how_it_went(report) if report.decision == "step" else f"{report.decision}: {'; '.join(report.reasons)}",
     ]
     return "  ".join(column for column in columns if column)
+
+
+def _how_it_went(report: StepReport) -> str:
+    """What a narrow terminal may cut off."""
+    return (
+        f"balance {_percent(report.load_balance)}, serial {_percent(report.serial_share)}, "
+        f"efficiency {_percent(report.parallel_efficiency)}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.0f}%"
 
 
 def _rate(per_second: float) -> str:

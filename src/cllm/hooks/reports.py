@@ -53,6 +53,9 @@ class StepReport:
     seconds: float  # wall time of the step
     tokens_per_second: float  # over the last steps
     useful_cpu: float  # 0 to 1: the time that threads computed (not waited) over threads times wall time
+    load_balance: float  # 0 to 1: the mean thread's computing time over the busiest one's
+    serial_share: float  # 0 to 1: of the wall time, what passed outside parallel regions
+    parallel_efficiency: float  # 0 to 1: serial and all threads' computing time over threads times wall time
     eta_seconds: float | None  # to the end of the run, None before there is an estimate
     decision: str  # "step", "skip" or "abort"
     reasons: tuple[str, ...]  # why, each with the label of its check
