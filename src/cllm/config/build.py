@@ -95,7 +95,7 @@ def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) 
                 came = f"[{key}] {label} = false"
                 raise ConfigError("config", came, f"a default, {' or '.join(defaults)}", did_you_mean(label, defaults))
             case True:
-                parts[label] = Part(label)
+                parts[label] = _part({}, f"[{key}.{label}]", default=label)
             case Mapping():
                 parts[label] = _part(value, f"[{key}.{label}]", default=label)
             case _:
