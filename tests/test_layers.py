@@ -45,7 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.builtin": ("cllm.hooks", "cllm.kernels", "cllm.data", *FILES),
     "cllm.ledger": FILES,
     "cllm.runfolder": (*FILES, "cllm.ledger"),
-    "cllm.state": (),
+    "cllm.state": ("cllm.hooks.remembering",),
     "cllm.checkpoint": (*FILES, "cllm.state"),
 }
 # And what these, which put the others together, may not.
