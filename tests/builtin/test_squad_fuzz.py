@@ -85,7 +85,7 @@ def spliced(data: bytes, chance: Random) -> bytes:
     return data[:begin] + chance.choice(SPLICES) + data[begin + chance.randrange(3) :]
 
 
-@fuzzed(300, 10_000)
+@fuzzed(300, 5_000)
 def test_any_file_gives_what_the_oracle_finds(
     length: settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

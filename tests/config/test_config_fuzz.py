@@ -107,7 +107,7 @@ def written_and_read(config: Config, path: Path) -> Config:
     return load_config(path)
 
 
-@fuzzed(300, 10_000)
+@fuzzed(300, 5_000)
 def test_any_config_is_refused_or_comes_back_as_it_was(
     length: settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
