@@ -213,6 +213,21 @@ def test_a_run_that_goes_on_after_an_abort_decides_as_one_without(answer: Any, t
     assert digest_of(run) == digest_of(tmp_path / "whole")
 
 
+def test_a_check_that_loses_its_memory_is_an_abort_that_says_what_is_not_saved(tmp_path: Path) -> None:
+    class Forgets(EveryThird):
+        def state_dict(self) -> dict[str, int]:
+            if self.n_seen >= 6:
+                raise RuntimeError("lost")
+            return super().state_dict()
+
+    settings = config(tmp_path, "checkpoint.every=2")
+    lost = r"RuntimeError: lost \(test_trainer\.py:\d+\)"
+    with cllm.Trainer(settings, tmp_path / "run", checks=[Forgets()]) as trainer:
+        with pytest.raises(InstabilityAbort, match=f"Forgets: the check failed: {lost}; .* not be saved \\({lost}\\)"):
+            list(trainer)
+        assert not trainer.is_saved
+
+
 @pytest.mark.parametrize("first", [0, 5, 7])
 def test_ten_skips_in_a_row_end_the_run_and_are_saved(first: int, tmp_path: Path) -> None:
     """At the start, after a step that was saved (every fifth is), and after one that was not."""
