@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cllm.engine import Engine
+from cllm.engine import Engine, ReducerFailed
 from cllm.errors import DataError, MemoryLimitError, UsageError
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
@@ -106,6 +106,24 @@ def test_gather_sees_every_shard_and_its_weights() -> None:
     assert reducer.shards == {3}
     assert np.isfinite(result.gradient).all()
     assert result.weight_sum == pytest.approx(float(reducer.weights.sum()))
+
+
+@pytest.mark.parametrize(("reducer", "method"), [
+    (Tree, "__cllm_reducer__"), (FoldInPython, "merge"), (FoldInPython, "finish"), (Gather, "combine"),
+])
+def test_a_reducers_exception_is_known_as_its_own(reducer: type, method: str) -> None:
+    def fails(*arguments: object) -> None:
+        raise ZeroDivisionError("none")
+
+    program, parameters = a_model("plain")
+    batch, engine = a_batch(program, 5), Engine(program, 5, 2, seed=7)
+    before = digest(engine.gradient(parameters, batch, reducer()).gradient)
+    broken = reducer()
+    setattr(broken, method, fails)
+    with pytest.raises(ReducerFailed, match="ZeroDivisionError: none") as caught:
+        engine.gradient(parameters, batch, broken)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert digest(engine.gradient(parameters, batch, reducer()).gradient) == before
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from time import perf_counter
 
 import pytest
 
@@ -45,7 +44,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.builtin": ("cllm.hooks", "cllm.kernels", "cllm.data", *FILES),
     "cllm.ledger": FILES,
     "cllm.runfolder": (*FILES, "cllm.ledger"),
-    "cllm.state": (),
+    "cllm.state": ("cllm.hooks.remembering",),
     "cllm.checkpoint": (*FILES, "cllm.state"),
 }
 # And what these, which put the others together, may not.
@@ -129,12 +128,13 @@ def test_help_imports_no_numpy() -> None:
 
 
 def test_help_answers_in_150_milliseconds() -> None:
-    """The best of many, because other processes may have the machine."""
+    """Of processor time, for other processes may have the machine; it waits for nothing. The best of some."""
     best = float("inf")
-    for _ in range(30):
-        begin = perf_counter()
+    for _ in range(10):
+        before = os.times()
         run_help()
-        best = min(best, perf_counter() - begin)
+        after = os.times()
+        best = min(best, after.children_user + after.children_system - before.children_user - before.children_system)
         if best < 0.150:
             return
     pytest.fail(f"cllm --help took {best:.3f} s at best")

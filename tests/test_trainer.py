@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 import cllm
-from cllm import atomic, checkpoint, ledger
+from cllm import atomic, checkpoint, kernels, ledger
 from cllm.builtin.text import TextConfig, TextDataset
 from cllm.data import tokenfile
 from cllm.data.prepare import prepare
@@ -137,6 +137,95 @@ def test_abort_names_the_check_and_leaves_the_last_good_state(answer: Any, tmp_p
     assert trainer.state.step == 6
     assert caught.value.todo.startswith(f"the state after step 6 is saved in {tmp_path / 'run'}; begin a new run")
     assert digest_of(tmp_path / "run") == trainer.state.digest()  # the newest checkpoint before is of step 5
+
+
+class Adding:
+    """A reducer whose n-th merge fails; the bits of the built-in tree."""
+
+    kind = "fold"
+
+    def __init__(self, fails_at: int) -> None:
+        self.left = fails_at
+
+    def merge(self, left: Any, right: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            json.loads("{")
+        kernels.add(left, right)
+
+    def finish(self, total: Any, n_shards: int) -> None:
+        pass
+
+
+def test_a_failing_reducer_is_an_abort_and_the_run_goes_on_where_it_is_mended(tmp_path: Path) -> None:
+    settings, run = config(tmp_path), tmp_path / "run"
+    with (
+        cllm.Trainer(settings, run, reducer=Adding(3 * 6 + 2)) as trainer,  # 4 shards, 3 merges a step
+        pytest.raises(InstabilityAbort) as caught,
+    ):
+        list(trainer)
+    assert re.fullmatch(
+        r"reducer Adding failed: JSONDecodeError: .* \(test_trainer\.py:\d+\)", caught.value.came
+    ), caught.value
+    assert caught.value.who == "step 7" and isinstance(caught.value.__cause__, json.JSONDecodeError)
+    assert caught.value.todo.startswith(f"the state after step 6 is saved in {run}; mend it and go on with: ")
+    with cllm.Trainer(settings, resume=run, reducer=Adding(0)) as trainer:
+        assert trainer.state.step == 6
+        list(trainer)
+    train(settings, tmp_path / "whole")
+    assert digest_of(run) == digest_of(tmp_path / "whole")
+
+
+class EveryThird:
+    """A check that remembers how many steps it saw, and skips every third of them."""
+
+    def __init__(self) -> None:
+        self.n_seen = 0
+
+    def after_reduction(self, view: Any) -> Any:
+        self.n_seen += 1
+        return Ok() if self.n_seen % 3 else SkipStep("the third")
+
+    def state_dict(self) -> dict[str, int]:
+        return {"n_seen": self.n_seen}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.n_seen = state["n_seen"]
+
+
+@pytest.mark.parametrize("answer", [Abort("enough"), ValueError("a bug")])
+def test_a_run_that_goes_on_after_an_abort_decides_as_one_without(answer: Any, tmp_path: Path) -> None:
+    """What its checks remember has not met the batch of the abort, which is the first that they meet again."""
+    settings, run = config(tmp_path, "checks.spike.warmup=2", "checks.spike.threshold=0.02"), tmp_path / "run"
+    whole = train(settings, tmp_path / "whole", checks=[EveryThird()])
+    before: list[Any] = []
+    with (
+        cllm.Trainer(settings, run, checks=[EveryThird(), Verdict({7: answer})]) as trainer,
+        pytest.raises(InstabilityAbort),
+    ):
+        before.extend(trainer)
+    with cllm.Trainer(settings, resume=run, checks=[EveryThird()]) as trainer:
+        after = list(trainer)
+    reports = [report for report in [*before, *after] if report.decision != "abort"]
+    decided = [(report.batch_index, report.decision, report.reasons) for report in whole]
+    assert [(report.batch_index, report.decision, report.reasons) for report in reports] == decided
+    assert len({reason.split(":")[0] for _, _, reasons in decided for reason in reasons}) == 2  # both checks skip
+    assert digest_of(run) == digest_of(tmp_path / "whole")
+
+
+def test_a_check_that_loses_its_memory_is_an_abort_that_says_what_is_not_saved(tmp_path: Path) -> None:
+    class Forgets(EveryThird):
+        def state_dict(self) -> dict[str, int]:
+            if self.n_seen >= 6:
+                raise RuntimeError("lost")
+            return super().state_dict()
+
+    settings = config(tmp_path, "checkpoint.every=2")
+    lost = r"RuntimeError: lost \(test_trainer\.py:\d+\)"
+    with cllm.Trainer(settings, tmp_path / "run", checks=[Forgets()]) as trainer:
+        with pytest.raises(InstabilityAbort, match=f"Forgets: the check failed: {lost}; .* not be saved \\({lost}\\)"):
+            list(trainer)
+        assert not trainer.is_saved
 
 
 @pytest.mark.parametrize("first", [0, 5, 7])

@@ -12,6 +12,7 @@ import msgspec
 
 from cllm import kernels
 from cllm.config import Config, Part
+from cllm.config.plain import MOST_BITS
 from cllm.config.rules import check_rules
 from cllm.data.batches import Batches
 from cllm.data.source import Kinds, OpenData, open_data
@@ -146,9 +147,7 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
         )
     train, model = config.train, config.model
     batches = Batches(data.train, train.batch_size, model.block_size, train.seed, config.data.sampling)
-    steps = train.steps
-    if steps is None:
-        steps = max(1, int((train.epochs or 1.0) * batches.windows_per_epoch / train.batch_size))
+    steps = train.steps or _steps_of_epochs(train.epochs or 1.0, batches)
     resolved = msgspec.structs.replace(
         config,
         model=msgspec.structs.replace(model, vocab_size=vocab_size),
@@ -156,6 +155,13 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
     )
     # A schedule's length is written out, so that a run that is resumed for more steps keeps its course.
     return plugins.complete(resolved, steps), batches
+
+
+def _steps_of_epochs(epochs: float, batches: Batches) -> int:
+    steps = epochs * batches.windows_per_epoch / batches.batch_size
+    if steps >= 1 << MOST_BITS:  # a config.toml could not hold it
+        raise ConfigError("config", f"[train] epochs = {epochs}", "an end that could be reached", "use fewer")
+    return max(1, int(steps))
 
 
 def kinds_of(plugins: Plugins) -> Kinds:

@@ -7,11 +7,11 @@ thread runs which shard, and how many there are, changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
 
 Float32 = NDArray[np.float32]
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 DONE, BAD_TOKEN, STOPPED = 0, 1, 2  # statuses of op.h
 SLICE = 1 << 16  # parameters that a gather reducer sees at a time: its temporaries stay in cache
@@ -65,6 +67,10 @@ class Gradient:
 
 class Interrupted(Exception):
     """A step was left half-way because somebody asked for it; nothing of it remains."""
+
+
+class ReducerFailed(Exception):
+    """A step was left half-way because the reducer raised what is the cause of this; nothing of it remains."""
 
 
 class Engine:
@@ -114,7 +120,7 @@ class Engine:
     def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
         """The gradient of the mean token loss of one batch at `parameters` (P,), shards combined by `reducer`.
 
-        Raises Interrupted after `stop`, and whatever a Python signal handler raises.
+        Raises Interrupted after `stop`, ReducerFailed, and whatever a Python signal handler raises.
         """
         self._bind(batch)
         self._pack(parameters)
@@ -123,7 +129,7 @@ class Engine:
         if reducer.kind == "gather":
             total = self._gather(reducer)
         elif native is not None:
-            total = self._fold_inside(native())
+            total = self._fold_inside(_call(native))
         else:
             total = self._fold_outside(reducer)
         seconds = perf_counter() - begin
@@ -180,16 +186,16 @@ class Engine:
                 stack.append((shard, 1, row))
                 while len(stack) > 1 and stack[-2][1] == stack[-1][1] and stack[-2][0] % (2 * stack[-1][1]) == 0:
                     _, size, right = stack.pop()
-                    reducer.merge(stack[-1][2], right)
+                    _call(reducer.merge, stack[-1][2], right)
                     buffers.free(right)
                     stack[-1] = (stack[-1][0], 2 * size, stack[-1][2])
         while len(stack) > 1:  # the remaining subtrees have no partners of their size: the smaller joins the larger
             _, _, right = stack.pop()
-            reducer.merge(stack[-1][2], right)
+            _call(reducer.merge, stack[-1][2], right)
             buffers.free(right)
         total = stack[0][2]
         self._workers.take_runs()
-        reducer.finish(total, self.n_shards)
+        _call(reducer.finish, total, self.n_shards)
         kernels.scale(total, self._inverse_weight(), self.n_threads)
         buffers.free(total)
         return total
@@ -205,7 +211,7 @@ class Engine:
         self._run(backward=True)
         weights = self._shard_weight.copy()
         for begin in range(0, total.size, SLICE):
-            reducer.combine(rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
+            _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
         kernels.scale(total, self._inverse_weight(), self.n_threads)
         return total
 
@@ -270,3 +276,11 @@ def refuse_status(status: int, who: str, program: Program) -> None:
         )
     if status != DONE:
         raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
+
+
+def _call(method: Callable[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+    """What a reducer's method returns; what it raises is its own failure, whoever it has called."""
+    try:
+        return method(*arguments, **named)
+    except Exception as error:
+        raise ReducerFailed(f"{type(error).__name__}: {error}") from error

@@ -77,7 +77,7 @@ class MemoryLimitError(CllmError):
 
 
 class InstabilityAbort(CllmError):
-    """A stability check stopped the run before the update; the parameters are those of the last good step."""
+    """A check, or a reducer that failed, stopped the run before the update; all is as after the last good step."""
 
     exit_code = 17
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cllm.digest import Array, Scalar, state_digest
 from cllm.errors import CheckpointError
+from cllm.hooks.remembering import HasState, remembering
 
 SCAN_ELEMENTS = 1 << 20  # a mask of all parameters would cost a byte for each of them
 
@@ -32,13 +33,6 @@ class ParameterLike(Protocol):
     def trainable(self) -> bool: ...
     @property
     def tied_to(self) -> str | None: ...  # such a parameter has no elements of its own
-
-
-class HasState(Protocol):
-    """A part with memory: an optimizer's moments, a check's window."""
-
-    def state_dict(self) -> Mapping[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -87,22 +81,22 @@ class TrainState:
             skipped=tuple(self.skipped),
             parameters=self.views(),
             optimizer=self._optimizer_state(),
-            checks={label: check.state_dict() for label, check in self._remembering_checks().items()},
+            checks={label: check.state_dict() for label, check in remembering(self.checks).items()},
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot, parameters in place; CheckpointError if its tensors or checks are others."""
         self.set_parameters(snapshot.parameters, "the checkpoint")
-        remembering = self._remembering_checks()
-        if set(remembering) != set(snapshot.checks):
+        checks = remembering(self.checks)
+        if set(checks) != set(snapshot.checks):
             raise CheckpointError(
                 "checkpoint",
                 f"it holds the memory of the checks {sorted(snapshot.checks)}",
-                f"that of {sorted(remembering)}",
+                f"that of {sorted(checks)}",
                 "resume with the checks that the run was started with",
             )
         self.optimizer.load_state_dict(dict(snapshot.optimizer))
-        for label, check in remembering.items():
+        for label, check in checks.items():
             check.load_state_dict(dict(snapshot.checks[label]))
         self.step, self.batch_index = snapshot.step, snapshot.batch_index
         self.skipped = list(snapshot.skipped)
@@ -112,13 +106,6 @@ class TrainState:
         check_tensors(self.table, tensors, source)
         for name, view in self.views().items():
             view[...] = tensors[name]
-
-    def _remembering_checks(self) -> dict[str, HasState]:
-        return {
-            label: check
-            for label, check in self.checks.items()
-            if hasattr(check, "state_dict") and hasattr(check, "load_state_dict")
-        }
 
     def _optimizer_state(self) -> dict[str, Array | Scalar]:
         return {name: _plain_number(value) for name, value in self.optimizer.state_dict().items()}

@@ -18,12 +18,13 @@ from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
-from cllm.engine import Interrupted
+from cllm.engine import Interrupted, ReducerFailed
 from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
 from cllm.hooks.calling import judge
+from cllm.hooks.making import problem
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import RunInfo, StepReport
@@ -88,6 +89,8 @@ class Trainer:
         self.parts: Assembly = assemble(config, data, self.plugins, reducer, checks)
         self.config, self.state = self.parts.config, self.parts.state
         self.n_steps = self.config.train.steps or 0
+        named = self.plugins.who("reducer", self.config.reducer.name)
+        self._reducer = f"reducer {type(reducer).__name__}" if reducer is not None else named
         self.facts = facts_of(self.parts, self.plugins)
         if saved is not None:
             self._restore(saved)
@@ -134,7 +137,10 @@ class Trainer:
             begin = perf_counter()
             with standard_floats(), meter:
                 batch = parts.batches(state.batch_index)
-                gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+                try:
+                    gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+                except ReducerFailed as failed:
+                    raise self._without_reducer(failed) from failed.__cause__
                 view = parts.view(gradient)
                 if self.debug:
                     self.debug.show(state.parameters, batch, gradient, view.parameter_norm, meter.busy)
@@ -242,7 +248,16 @@ class Trainer:
         else:
             return
         advice = f"begin a new run with --init-from {self.folder.path} and a lower learning rate, or look at the data"
-        raise InstabilityAbort(f"step {report.step + 1}", came, expected, f"{self._kept()}; {advice}")
+        raise self._abort(came, expected, advice)
+
+    def _without_reducer(self, failed: ReducerFailed) -> InstabilityAbort:
+        """A reducer's failure is Abort, as a check's is."""
+        came = f"{self._reducer} failed: {problem(failed.__cause__ or failed, self.parts.reducer)}"
+        advice = f"mend it and go on with: cllm train --resume {self.folder.path}"
+        return self._abort(came, "a reducer that works", advice)
+
+    def _abort(self, came: str, expected: str, advice: str) -> InstabilityAbort:
+        return InstabilityAbort(f"step {self.state.step + 1}", came, expected, f"{self._kept()}; {advice}")
 
     def _kept(self) -> str:
         """Saves the last finished state, which a step that is refused has not touched; says what has become of it."""
@@ -251,6 +266,8 @@ class Trainer:
             self.save()
         except CheckpointError as error:  # a state that is not finite, or a disk that is full
             return f"{state} could not be saved ({error.came})"
+        except Exception as error:  # a check that does not say what it remembers
+            return f"{state} could not be saved ({problem(error)})"
         return f"{state} is saved in {self.folder.path}"
 
     def _is_due(self, what: str) -> bool:

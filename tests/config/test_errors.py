@@ -81,6 +81,7 @@ def test_an_error_names_place_value_expectation_and_remedy(override: str, came: 
         ({}, "does not say where the text is"),
         ({"data": {"path": "a", "loader": "text"}}, "path and loader"),
         ({"data": {"path": "a"}, "train": {"steps": 3, "epochs": 1}}, "steps = 3 and epochs = 1.0"),
+        ({"data": {"path": "a"}, "checks": {"": True}}, r'\[checks\.\] name = ""'),
     ],
 )
 def test_values_that_make_no_run_together(values: dict[str, Any], came: str) -> None:

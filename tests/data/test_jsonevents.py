@@ -94,7 +94,8 @@ def test_half_surrogates_are_found_wherever_they_are_cut(
 @pytest.mark.parametrize(
     "text",
     ["", " ", "[", '["a', '["a"', '["a"]]', '["a"] "b"', '["a",]', "['a']", "[NaN]", "[Infinity]", "[01]", '["\n"]',
-     '["\\x"]', "// c\n[]", "[tru]", "[" + "9" * 5000 + "]", '{"a" "b"}'],
+     '["\\x"]', "// c\n[]", "[tru]", "[" + "9" * 5000 + "]", '{"a" "b"}', "[\v]", "\f[]",
+     '["\f"]'],
 )  # fmt: skip
 def test_broken_json_is_a_data_error_with_its_place(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError, match=r"a\.json: the file, before byte [\d,]+: (broken JSON|the file is empty)"):

@@ -43,7 +43,7 @@ def allowed(data: bytes) -> set[str] | set[int]:
     return faults or {text.removeprefix("\ufeff")}
 
 
-@fuzzed(500, 20_000)
+@fuzzed(500, 10_000)
 def test_any_bytes_in_any_pieces(length: settings, tmp_path: Path) -> None:
     @length
     @given(chunks=st.lists(CHUNKS, max_size=8), n_cut=st.integers(0, 3), piece_bytes=st.integers(1, 12))

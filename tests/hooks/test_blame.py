@@ -8,7 +8,7 @@ import pytest
 
 from cllm.cli import main
 from cllm.config import Part
-from cllm.errors import PluginError
+from cllm.errors import InstabilityAbort, PluginError
 from cllm.hooks.blame import blamed
 from cllm.hooks.manager import build_manager
 from tests.hooks.conftest import Shelf
@@ -77,6 +77,21 @@ def test_a_command_names_the_plugin_that_fails(
     monkeypatch.chdir(shelf.folder)
     shelf.module("mine", SOURCE)
     Path("book.txt").write_text(TEXT)
-    assert main(["train", "--data", "book.txt", *SMALL, "-p", "./mine.py", "--set", "reducer.name=broken"]) == 1
+    Path("run.toml").write_text('[data]\npath = "book.txt"\n')
+    assert main(["profile", "run.toml", *SMALL, "-p", "./mine.py", "--set", "reducer.name=broken"]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("cllm: plugin mine (mine.py): ValueError: no luck (mine.py:9); expected a plugin that")
+
+
+def test_a_reducer_that_fails_in_a_run_is_an_abort(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shelf.folder)
+    shelf.module("mine", SOURCE)
+    Path("book.txt").write_text(TEXT)
+    words = ["train", "--data", "book.txt", *SMALL, "-p", "./mine.py", "--set", "reducer.name=broken", "--out", "run"]
+    assert main(words) == InstabilityAbort.exit_code
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "cllm: step 1: reducer broken of plugin mine (mine.py) failed: ValueError: no luck (mine.py:9); expected a "
+        "reducer that works; the state after step 0 is saved in run; mend it and go on with: cllm train --resume run"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -36,6 +38,59 @@ def test_an_exception_in_a_check_is_abort_with_its_label_and_place() -> None:
     decision = judge({"mine": Answers(KeyError("loss")), "ok": Answers(Ok())}, a_view())
     assert decision.kind == "abort"
     assert decision.reasons[0].startswith("mine: the check failed: KeyError: 'loss' (test_calling.py:")
+
+
+def test_of_a_failing_check_the_line_of_its_own_code_is_named() -> None:
+    class Reads:
+        def after_reduction(self, view: GradientView) -> Verdict:
+            return json.loads("{")  # type: ignore[no-any-return]
+
+    (reason,) = judge({"mine": Reads()}, a_view()).reasons
+    assert reason.startswith("mine: the check failed: JSONDecodeError: ")
+    assert re.search(r" \(test_calling\.py:\d+\)$", reason)  # though a file of json raised it
+
+
+@dataclass
+class Counts:
+    """A check that remembers the steps that it saw, in a list that it gives away and goes on to use."""
+
+    seen: list[int] = field(default_factory=list)
+    fails: str = ""
+
+    def after_reduction(self, view: GradientView) -> Verdict:
+        self.seen.append(view.step)
+        return Ok()
+
+    def state_dict(self) -> dict[str, list[int]]:
+        if self.fails == "state_dict":
+            raise RuntimeError("lost")
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, list[int]]) -> None:
+        if self.fails == "load_state_dict":
+            raise RuntimeError("lost")
+        self.seen = state["seen"]
+
+
+@pytest.mark.parametrize(
+    ("other", "seen"),
+    [(Ok(), [0, 0]), (SkipStep("odd"), [0, 0]), (Abort("enough"), [0]), (ValueError("a bug"), [0])],
+)
+def test_a_step_is_forgotten_at_an_abort_alone(other: Verdict | Exception, seen: list[int]) -> None:
+    counts = Counts()
+    judge({"counts": counts, "other": Answers(Ok())}, a_view())
+    judge({"counts": counts, "other": Answers(other)}, a_view())
+    assert counts.seen == seen
+
+
+@pytest.mark.parametrize("method", ["state_dict", "load_state_dict"])
+def test_a_check_that_cannot_give_or_take_its_memory_has_failed(method: str) -> None:
+    checks = {"counts": Counts(fails=method), "other": Answers(Abort("enough"))}
+    decision = judge(checks, a_view())
+    assert decision.kind == "abort"
+    assert [reason.split(" (")[0] for reason in decision.reasons] == [
+        "counts: the check failed: RuntimeError: lost", "other: enough",
+    ]
 
 
 def test_a_check_does_not_stop_ctrl_c() -> None:

@@ -82,7 +82,7 @@ def test_options_are_checked_and_written_to_the_run(capsys: pytest.CaptureFixtur
 
 
 def test_a_trim_too_large_for_the_shards_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train('name = "robust.trimmed_mean"\ntrim = 2') == 2
+    assert train('name = "robust.trimmed_mean"\ntrim = 2') == 17
     error = capsys.readouterr().err
     assert "reducer robust.trimmed_mean: trim = 2 and 4 shards" in error
     assert "expected more than 4 such shards" in error

@@ -23,7 +23,8 @@ COMMANDS = (
 DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 EXIT_CODES = """\
 exit codes:
-  0 done, 1 failed, 2 wrong usage, 17 stopped by a check, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)"""
+  0 done, 1 failed, 2 wrong usage, 17 stopped by a check or a failing reducer, 130 interrupted (Ctrl-C),
+  143 terminated (SIGTERM)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

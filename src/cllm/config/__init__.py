@@ -1,8 +1,8 @@
 """The configuration of a run: TOML to typed values and back, with errors that say what to do.
 
-Reading order: schema (what there is to set), presets, load (files and overrides), build (tables to values),
-rules (values that make no run together), locate (paths that hold from any folder), compare (what may change
-on resume), convert (one table to one struct).
+Reading order: schema (what there is to set), presets, load (files and overrides), plain (what can be
+written back), build (tables to values), rules (values that make no run together), locate (paths that hold
+from any folder), compare (what may change on resume), convert (one table to one struct).
 """
 
 from __future__ import annotations

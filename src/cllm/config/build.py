@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from cllm.config.convert import expected, shown, to_struct, unknown_key
+from cllm.config.plain import plain
 from cllm.config.presets import fill_sizes
 from cllm.config.rules import check_rules, refuse_finite
 from cllm.config.schema import (
@@ -30,11 +30,11 @@ DEFAULT_STEPS = 1000
 
 def from_mapping(values: Mapping[str, Any]) -> Config:
     """Return the Config of the tables of a TOML file. Raises ConfigError."""
+    values = plain(values)
     known = [field.name for field in msgspec.structs.fields(Config)]
     for key in values:
         if key not in known:
             raise unknown_key("the config", key, known)
-    _refuse_unwritable(values, "")
     if "finite" in _table(values, "checks"):  # here, for a label that is set to false leaves nothing for a rule to see
         refuse_finite("finite")
     config = Config(
@@ -95,32 +95,10 @@ def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) 
                 came = f"[{key}] {label} = false"
                 raise ConfigError("config", came, f"a default, {' or '.join(defaults)}", did_you_mean(label, defaults))
             case True:
-                parts[label] = Part(label)
+                parts[label] = _part({}, f"[{key}.{label}]", default=label)
             case Mapping():
                 parts[label] = _part(value, f"[{key}.{label}]", default=label)
             case _:
                 came = f"[{key}] {label} = {shown(value)}"
                 raise ConfigError("config", came, "a table, true or false", f"write [{key}.{label}]")
     return parts
-
-
-def _refuse_unwritable(value: object, where: str) -> None:
-    """No option means NaN or infinity, and half a surrogate pair cannot be written to config.toml."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _refuse_unwritable(item, f"{where}.{key}".lstrip("."))
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_unwritable(item, where)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError("config", f"{where} = {value}", "a finite number", "correct it")
-    elif isinstance(value, str) and not _is_utf8(value):
-        raise ConfigError("config", f"{where} = {value!a}", "text in UTF-8", "correct it")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

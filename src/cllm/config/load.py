@@ -12,6 +12,7 @@ import tomli_w
 
 from cllm.config.build import from_mapping
 from cllm.config.convert import shown
+from cllm.config.plain import plain
 from cllm.config.schema import DEFAULT_CHECKS, DEFAULT_SINKS, Config, Part
 from cllm.errors import ConfigError, check_kind
 
@@ -39,9 +40,9 @@ def load_config(
     check_kind(ConfigError, "load_config", "base", base, Mapping | None, "a dict of tables, or None", "leave it out")
     given: dict[str, Any] = {}
     for override in map(parse_override, overrides):
-        given = _laid_over(given, override)
+        given = _laid_over(given, plain(override))
     merged: dict[str, Any] = {}
-    for layer in (base or {}, read_toml(Path(path)) if path is not None else {}, given):
+    for layer in (plain(base or {}), plain(read_toml(Path(path))) if path is not None else {}, given):
         merged = _laid_over(_without_alternatives(merged, layer), layer)
     return from_mapping(merged)
 

@@ -53,6 +53,14 @@ def _one_source(config: Config) -> None:
         _refuse("[data] mixture = []", "at least one source with its path", "add [[data.mixture]] tables")
 
 
+def _paths_are_paths(config: Config) -> None:
+    data = config.data
+    sources = data.source if isinstance(data.source, list) else [data.source]
+    for path in (data.path, *sources, *(part.path for part in data.mixture or ())):
+        if path is not None and "\0" in path:
+            _refuse(f"[data] has the path {path!a}", "a path without zero bytes", "correct it")
+
+
 def _one_length(config: Config) -> None:
     train = config.train
     if train.steps is not None and train.epochs is not None:
@@ -98,6 +106,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     _heads_divide_channels,
     _dtype_is_there,
     _one_source,
+    _paths_are_paths,
     _one_length,
     _shards_fit_batch,
     _seed_is_half_a_key,

@@ -88,6 +88,8 @@ class JsonEvents:
 
     def _feed(self, piece: bytes) -> None:
         self.n_bytes_read += len(piece)
+        if b"\v" in piece or b"\f" in piece:  # ijson's C backend takes them for blanks, which no other reader does
+            raise self.error("broken JSON (a vertical tab or a form feed)", "one whole JSON value")
         text = self._held_back + piece
         sound = _SOUND.match(text)
         end = sound.end() if sound else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from cllm.errors import PluginError
@@ -11,10 +11,10 @@ from cllm.hooks import found
 from cllm.hooks.found import Found
 
 
-def blamed(error: BaseException, arguments: Iterable[str] = ()) -> PluginError | None:
-    """The error of the plugin in whose code `error` was raised, or which called what raised it; None for no plugin.
+def blamed(error: BaseException, arguments: Collection[str] = ()) -> PluginError | None:
+    """The error of the plugin in whose code `error`, or else its cause, was raised, or which called what raised it.
 
-    arguments: those of `-p`.
+    None for no plugin. arguments: those of `-p`.
     """
     plugins = {plugin.package: plugin for plugin in (*found.installed(), *map(found.named, _added(arguments)))}
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
@@ -22,7 +22,7 @@ def blamed(error: BaseException, arguments: Iterable[str] = ()) -> PluginError |
         if plugin is not None:
             text = f"{type(error).__name__}: {error}".replace("\n", " ")
             return broken(plugin, f"{text} ({Path(frame.f_code.co_filename).name}:{line})")
-    return None
+    return blamed(error.__cause__, arguments) if error.__cause__ is not None else None
 
 
 def broken(plugin: Found, came: str) -> PluginError:
@@ -35,5 +35,5 @@ def who(plugin: Found) -> str:
     return f"plugin {plugin.name} ({plugin.distribution})"
 
 
-def _added(arguments: Iterable[str]) -> list[str]:
+def _added(arguments: Collection[str]) -> list[str]:
     return [argument for argument in arguments if not argument.startswith("no:")]

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from cllm import env
 from cllm.hooks.making import problem
 from cllm.hooks.protocols import Sink, StabilityCheck
+from cllm.hooks.remembering import bring_back, memory_of, remembering
 from cllm.hooks.reports import GradientView, StepReport
 from cllm.hooks.verdicts import Abort, Decision, Verdict, decide
 
+T = TypeVar("T")
+
 
 def judge(checks: Mapping[str, StabilityCheck], view: GradientView) -> Decision:
-    """Ask every check, by label, and return the decision. Every check sees every step, whatever others answer."""
-    return decide((label, _verdict(check, view)) for label, check in checks.items())
+    """Ask every check, by label, and return the decision. Every check sees every step, whatever others answer.
+
+    At an Abort they forget the step again, as the run does: what is saved has never met its batch.
+    """
+    memories = {label: _tried(check, memory_of, check) for label, check in remembering(checks).items()}
+    verdicts = [(label, _tried(check, check.after_reduction, view)) for label, check in checks.items()]
+    verdicts += _failures(memories)
+    decision = decide(verdicts)
+    if decision.kind != "abort":
+        return decision
+    known = {label: memory for label, memory in memories.items() if isinstance(memory, bytes)}
+    forgotten = {label: _tried(checks[label], bring_back, checks[label], memory) for label, memory in known.items()}
+    return decide([*verdicts, *_failures(forgotten)])
 
 
-def _verdict(check: StabilityCheck, view: GradientView) -> Verdict:
+def _tried(check: object, call: Callable[..., T], *arguments: object) -> T | Abort:
     try:
-        return check.after_reduction(view)
+        return call(*arguments)
     except Exception as error:
-        return Abort(f"the check failed: {problem(error)}")
+        return Abort(f"the check failed: {problem(error, check)}")
+
+
+def _failures(results: Mapping[str, object]) -> list[tuple[str, Verdict]]:
+    return [(label, result) for label, result in results.items() if isinstance(result, Abort)]
 
 
 class Sinks:

@@ -116,8 +116,16 @@ def check_shape(kind: str, made: object, who: str) -> None:
         raise PluginError(who, f"bytes_per_parameter = {size!r}", "0 or more", "see the protocols in cllm.hooks")
 
 
-def problem(error: BaseException) -> str:
-    """An exception of a plugin in one line, with the file and line where it was raised."""
+def problem(error: BaseException, part: object = None) -> str:
+    """An exception of a plugin in one line, with the file and line where it was raised.
+
+    part: the object that was called; then the last line in the code of its package, whatever that has called.
+    """
     text = f"{type(error).__name__}: {error}".replace("\n", " ")
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+    frames = list(traceback.walk_tb(error.__traceback__))
+    package = type(part).__module__.partition(".")[0]
+    own = [place for place in frames if place[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    if not frames:
+        return text
+    frame, line = (own or frames)[-1]
+    return f"{text} ({Path(frame.f_code.co_filename).name}:{line})"

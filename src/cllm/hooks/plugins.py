@@ -81,6 +81,11 @@ class Plugins:
             raise self._unknown(kind, name, label)
         return registered
 
+    def who(self, kind: str, name: str) -> str:
+        """Return a part as errors name it: reducer NAME of plugin PLUGIN (DISTRIBUTION)."""
+        registered = self.find(kind, name)
+        return f"{kind} {name} of plugin {registered.plugin} ({registered.distribution})"
+
     def factory(self, kind: str, name: str) -> Callable[..., Any]:
         """Return a factory without calling it: a model's builder, a tokenizer's class."""
         return self.find(kind, name).factory()

@@ -81,7 +81,7 @@ class FoldReducer(Protocol):
 
     The host owns the tree: merges follow aligned powers of two, and a shard without a partner is passed on
     as it is. A compiled one may offer `__cllm_reducer__()`, a private capsule by which `merge` runs inside
-    the parallel region.
+    the parallel region. An exception stops the run, as a check's Abort does.
     """
 
     @property
@@ -95,7 +95,10 @@ class FoldReducer(Protocol):
 
 
 class GatherReducer(Protocol):
-    """Combines the gradients of all shards at once, over slices of the parameters: medians, trimmed means."""
+    """Combines the gradients of all shards at once, over slices of the parameters: medians, trimmed means.
+
+    An exception stops the run, as a check's Abort does.
+    """
 
     @property
     def kind(self) -> Literal["gather"]: ...
@@ -116,7 +119,8 @@ class StabilityCheck(Protocol):
     """Judges each step between the reduction of its gradient and the update.
 
     One that remembers also has `state_dict() -> dict` of plain JSON values and `load_state_dict(dict)`, and
-    is saved in checkpoints under its label. An exception counts as Abort.
+    is saved in checkpoints under its label. It is asked for its state before every step, and given it back after an
+    Abort. An exception counts as Abort.
     """
 
     def after_reduction(self, view: GradientView) -> Verdict:
