@@ -1,6 +1,6 @@
 """tokenizer.json: how a tokenizer stands beside its tokens and in checkpoints.
 
-cllm's own are written in the form that Hugging Face's libraries read (standard.py) and known again by it, for
+byte and char are written in the form that Hugging Face's libraries read (standard.py) and known again by it, for
 their library takes no other key in the file. A plugin's is written in its own form, an object with its name;
 so were cllm's own before there was a standard one, and such files are read as ever.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.atomic import disk_errors, write_file
+from cllm.data.bpe import BpeTokenizer
 from cllm.data.standard import byte_form, char_alphabet, char_form
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import TokenizerError
@@ -27,7 +28,7 @@ def standard_form(tokenizer: Tokenizer) -> dict[str, Any] | None:
         return byte_form()
     if type(tokenizer) is CharTokenizer:
         return char_form(tokenizer.alphabet)
-    return None
+    return tokenizer.form if type(tokenizer) is BpeTokenizer else None
 
 
 def tokenizer_bytes(tokenizer: Tokenizer) -> bytes:
@@ -44,7 +45,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 def builtin(name: str) -> type[Tokenizer]:
     """The class of a tokenizer that comes with cllm. Raises TokenizerError for another name."""
-    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer}
+    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer, "bpe": BpeTokenizer}
     if name not in classes:
         raise _bad_file(f"the name {name!r}", f"one of {', '.join(classes)}")
     return classes[name]
@@ -61,17 +62,15 @@ def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = buil
     if isinstance(data, dict) and isinstance(data.get("name"), str):
         return class_of(data["name"]).from_json(data)
     if isinstance(data, dict) and "model" in data:
-        return _from_standard(data, path)
+        return _from_standard(data)
     raise _bad_file(f"{path}: no tokenizer's name", "a tokenizer's JSON file")
 
 
-def _from_standard(form: Mapping[str, Any], path: Path) -> Tokenizer:
+def _from_standard(form: Mapping[str, Any]) -> Tokenizer:
     if form == byte_form():
         return ByteTokenizer()
     alphabet = char_alphabet(form)
-    if alphabet is None:
-        raise _bad_file(f"{path}: a tokenizer of another kind", "byte or char, as cllm writes them")
-    return CharTokenizer(alphabet)
+    return BpeTokenizer(form) if alphabet is None else CharTokenizer(alphabet)
 
 
 def _bad_file(came: str, expected: str) -> TokenizerError:
