@@ -1,8 +1,9 @@
 """tokenizer.json: how a tokenizer stands beside its tokens and in checkpoints.
 
-byte and char are written in the form that Hugging Face's libraries read (standard.py) and known again by it, for
-their library takes no other key in the file. A plugin's is written in its own form, an object with its name;
-so were cllm's own before there was a standard one, and such files are read as ever.
+cllm's own are written in the form that Hugging Face's libraries read: byte and char are known again by it
+(standard.py), for their library takes no other key in the file, and any other content of that form is bpe's. A
+plugin's is written in its own form, an object with its name; so were cllm's own before there was a standard
+one, and such files are read as ever.
 """
 
 from __future__ import annotations
@@ -62,15 +63,20 @@ def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = buil
     if isinstance(data, dict) and isinstance(data.get("name"), str):
         return class_of(data["name"]).from_json(data)
     if isinstance(data, dict) and "model" in data:
-        return _from_standard(data)
+        return _from_standard(data, path)
     raise _bad_file(f"{path}: no tokenizer's name", "a tokenizer's JSON file")
 
 
-def _from_standard(form: Mapping[str, Any]) -> Tokenizer:
+def _from_standard(form: Mapping[str, Any], path: Path) -> Tokenizer:
     if form == byte_form():
         return ByteTokenizer()
     alphabet = char_alphabet(form)
-    return BpeTokenizer(form) if alphabet is None else CharTokenizer(alphabet)
+    if alphabet is not None:
+        return CharTokenizer(alphabet)
+    try:
+        return BpeTokenizer(form)
+    except TokenizerError as error:
+        raise TokenizerError(error.who, f"{path}: {error.came}", error.expected, error.todo) from None
 
 
 def _bad_file(came: str, expected: str) -> TokenizerError:
