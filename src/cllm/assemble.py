@@ -15,7 +15,8 @@ from cllm.config import Config, Part
 from cllm.config.plain import MOST_BITS
 from cllm.config.rules import check_rules
 from cllm.data.batches import Batches
-from cllm.data.source import Kinds, OpenData, open_data
+from cllm.data.kinds import Kinds
+from cllm.data.source import OpenData, open_data
 from cllm.engine import Engine, Gradient
 from cllm.errors import ConfigError, PluginError
 from cllm.floats import standard_floats
@@ -170,7 +171,10 @@ def kinds_of(plugins: Plugins) -> Kinds:
     def dataset(name: str, options: Mapping[str, Any]) -> Any:
         return plugins.make("dataset", Part(name, dict(options)))
 
-    return Kinds(dataset, lambda name: plugins.factory("tokenizer", name))  # type: ignore[arg-type,return-value]
+    def tokenizer(name: str) -> Any:
+        return plugins.factory("tokenizer", name)
+
+    return Kinds(dataset, tokenizer, lambda name, given: plugins.options("tokenizer", Part(name, dict(given))))
 
 
 def _is_finite(x: float) -> bool:

@@ -38,4 +38,5 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
 def _byte_counter(tokenizer: Tokenizer | None) -> Callable[[ArrayLike], int] | None:
     if tokenizer is None:
         return None
-    return lambda ids: len(tokenizer.decode(ids).encode("utf-8", "replace"))
+    own: Callable[[ArrayLike], int] | None = getattr(tokenizer, "n_bytes", None)
+    return own or (lambda ids: len(tokenizer.decode(ids).encode("utf-8", "replace")))

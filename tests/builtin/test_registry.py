@@ -14,7 +14,7 @@ from cllm.hooks.plugins import Plugins
 
 NAMES = {
     "dataset": ("pydoc", "squad", "text"),
-    "tokenizer": ("byte", "char"),
+    "tokenizer": ("bpe", "byte", "char"),
     "model": ("gpt2",),
     "reducer": ("ordered", "tree"),
     "check": ("clip", "finite", "spike"),

@@ -45,3 +45,34 @@ def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
         "1 segment, 0 characters of context, 2 tokens (byte, vocabulary 256)\n"
         "1 document: 1 token to train on, 1 to validate, in book\n"
     )
+
+
+PLUGIN = """
+import msgspec
+from cllm.data.tokenizers import CharTokenizer
+from cllm.hooks import TokenizerSpec, hookimpl
+
+class Config(msgspec.Struct):
+    vocab_size: int = 3
+
+class Few(CharTokenizer):
+    name = "few"
+
+    @classmethod
+    def from_texts(cls, texts, config):
+        return cls("".join(sorted(set("".join(texts)))[:config.vocab_size]))
+
+@hookimpl
+def cllm_register_tokenizers():
+    yield TokenizerSpec("few", "the first characters", Few, Config)
+"""
+
+
+def test_a_plugins_tokenizer_learns_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("few.py").write_text(PLUGIN)
+    Path("book.txt").write_text("abcba")
+    words = ["prepare", "text", "book.txt", "-p", "./few.py", "--tokenizer", "few"]
+    assert main([*words, "--out", "three"]) == 0
+    assert "5 tokens (few, vocabulary 3)" in capsys.readouterr().out
+    assert main([*words, "--out", "two", "--vocab-size", "2"]) == 1
+    assert "tokenizer few: " in capsys.readouterr().err

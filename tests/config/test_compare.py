@@ -9,14 +9,16 @@ from cllm.config.compare import flatten, is_numeric
 from cllm.config.schema import DataConfig, MixturePart, ModelConfig, TrainConfig
 
 BASE = ["data.path=book.txt", "train.threads=1", "train.micro_batch_size=4", "model.vocab_size=65"]
+TABLES = ("mixture", "options", "tokenizer_options")  # of [data]
 
 
 def test_every_key_is_either_numeric_or_free() -> None:
     keys = [key for key, _ in flatten(to_mapping(load_config(overrides=BASE)))]
     keys += [f"train.{name}" for name in TrainConfig.__struct_fields__]
     keys += [f"model.{name}" for name in ModelConfig.__struct_fields__]
-    keys += [f"data.{name}" for name in DataConfig.__struct_fields__ if name not in ("mixture", "options")]
-    keys += [f"data.mixture.{name}" for name in MixturePart.__struct_fields__] + ["data.options.x"]
+    keys += [f"data.{name}" for name in DataConfig.__struct_fields__ if name not in TABLES]
+    keys += [f"data.mixture.{name}" for name in MixturePart.__struct_fields__]
+    keys += ["data.options.x", "data.tokenizer_options.x"]
     for key in keys:
         free = any(key == name or (name.endswith(".") and key.startswith(name)) for name in FREE_ON_RESUME)
         assert free != is_numeric(key), key
@@ -48,6 +50,8 @@ def test_the_lists_name_keys_that_exist() -> None:
         ("checks.spike=false", [("checks.spike", None, False), ("checks.spike.name", "spike", None)]),
         ("data.path=b.txt", []),
         ("data.tokenizer=char", [("data.tokenizer", "byte", "char")]),
+        ("data.tokenizer=a.json", [("data.tokenizer", "byte", "a file")]),
+        ("data.tokenizer_options.x=1", [("data.tokenizer_options.x", None, 1)]),
         ("data.validation=0.2", [("data.validation", 0.1, 0.2)]),
     ],
 )
@@ -57,6 +61,11 @@ def test_a_difference_is_a_numeric_key_with_both_values(
     old, new = load_config(overrides=BASE), load_config(overrides=[*BASE, override])
     assert difference(old, new) == changed
     assert difference(new, old) == [(key, after, before) for key, before, after in changed]
+
+
+def test_a_tokenizers_file_may_move() -> None:
+    one, other = (load_config(overrides=[*BASE, f"data.tokenizer={name}.json"]) for name in "ab")
+    assert difference(one, other) == []
 
 
 def test_a_mixture_may_move_but_not_change_its_weights() -> None:

@@ -30,6 +30,14 @@ def test_what_is_there_becomes_absolute(path: str, absolute: str, here: Path) ->
         assert wanted in (data.path, *(data.source or ()), *(part.path for part in data.mixture or ()))
 
 
+def test_a_tokenizers_file_is_a_path_and_its_name_is_none(here: Path) -> None:
+    for name in ("byte", "tokenizer.json"):
+        (here / name).write_text("{}")
+    assert located(load_config(None, ["data.path=a.txt", "data.tokenizer=byte"])).data.tokenizer == "byte"
+    named = load_config(None, ["data.path=a.txt", "data.tokenizer=tokenizer.json"])
+    assert located(named).data.tokenizer == str(here / "tokenizer.json")
+
+
 def test_what_is_not_there_stays_as_it_was_written(here: Path) -> None:
     for override in ("data.path=missing.txt", "data.path=no*.txt", "data.path=/absolute/missing.txt"):
         config = load_config(None, [override])

@@ -14,7 +14,8 @@ import pytest
 from cllm.builtin.pydoc import PydocDataset
 from cllm.builtin.squad import SquadConfig, SquadDataset
 from cllm.builtin.text import TextConfig, TextDataset
-from cllm.data.source import Kinds
+from cllm.data.bpe import BpeConfig
+from cllm.data.kinds import Kinds
 from cllm.data.tokenizerfile import builtin
 from cllm.hooks.specs import Dataset, Document
 
@@ -66,7 +67,7 @@ def make_dataset(loader: str, options: Mapping[str, Any]) -> Dataset:
     return TextDataset(TextConfig(**options))
 
 
-KINDS = Kinds(make_dataset, builtin)
+KINDS = Kinds(make_dataset, builtin, lambda name, given: BpeConfig(**given) if name == "bpe" else None)
 
 
 def whole_texts(dataset: Dataset) -> list[str]:

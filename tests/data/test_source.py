@@ -12,11 +12,11 @@ import pytest
 from cllm.config import DataConfig, MixturePart
 from cllm.data import source, tokenfile
 from cllm.data.batches import evaluation_batches
+from cllm.data.kinds import Kinds
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import prepare
-from cllm.data.source import Kinds, OpenData, open_data
+from cllm.data.source import OpenData, open_data
 from cllm.data.tokenfile import TokenFile
-from cllm.data.tokenizerfile import builtin
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenFileError, TokenizerError
 from cllm.hooks.specs import Dataset, Document
@@ -100,7 +100,7 @@ def test_loader_without_files_is_known_by_its_documents(tmp_path: Path) -> None:
         return Counting([options["text"]])
 
     calls: list[int] = []
-    kinds = Kinds(make, builtin)
+    kinds = Kinds(make, KINDS.tokenizer, KINDS.tokenizer_options)
     for text, n_calls in (("one text", 2), ("one text", 1), ("another", 2)):
         calls.clear()
         data = open_data(DataConfig(loader="mine", options={"text": text}), kinds, tmp_path)

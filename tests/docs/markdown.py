@@ -2,6 +2,7 @@
 
     <!-- test
     skip: needs the network            the block is not run
+    needs: tokenizers                  nor, but by tox, the whole page where this package is not installed
     add: --set train.steps=2           added to every `cllm train` command of the block
     replace: 2000 => 2                 done to the block's commands or code
     exit: 1                            what its last command exits with
@@ -25,7 +26,7 @@ PAGES = (
 _BLOCK = re.compile(
     r"(?:<!-- test\n(?P<notes>.*?)-->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-_NOTES = ("skip", "add", "replace", "exit", "file")
+_NOTES = ("skip", "needs", "add", "replace", "exit", "file")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from cllm.config import Config, from_mapping
+from tests.data.helpers import huggingface_tokenizers
 from tests.docs.inputs import a_book, a_squad_file
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.docs.output import difference
@@ -52,6 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", [n for n in names if any(b.language in RUN for b in blocks(ROOT / n))])
 def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
+    if any(block.note("needs") for block in blocks(ROOT / name)):
+        huggingface_tokenizers()
     digests: dict[str, str] = {}
     for block in blocks(ROOT / name):
         target = block.note("file")

@@ -34,6 +34,9 @@ def cllm_register_datasets() -> Iterator[DatasetSpec]:
 def cllm_register_tokenizers() -> Iterator[TokenizerSpec]:
     yield TokenizerSpec("byte", "the bytes of the text in UTF-8", "cllm.data.tokenizers:ByteTokenizer")
     yield TokenizerSpec("char", "the characters that the text has", "cllm.data.tokenizers:CharTokenizer")
+    bpe = "cllm.data.bpe"
+    summary = "frequent sequences of bytes, learned from the text; needs cllm[tokenizers]"
+    yield TokenizerSpec("bpe", summary, f"{bpe}:BpeTokenizer", f"{bpe}:BpeConfig")
 
 
 @hookimpl

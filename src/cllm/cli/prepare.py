@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cllm.assemble import kinds_of
-from cllm.cli.options import add_json, add_plugin_options, print_json, real
+from cllm.cli.options import add_json, add_plugin_options, print_json, real, whole
+from cllm.config import DataConfig
+from cllm.data.kinds import chosen_tokenizer
 from cllm.data.prepare import prepare
 from cllm.errors import UsageError, count
 from cllm.hooks.manager import build_manager
@@ -15,14 +17,16 @@ from cllm.hooks.manager import build_manager
 EXAMPLE = """\
 examples:
   cllm prepare squad train-v2.0.json --out data/squad
-  cllm prepare text books/ --tokenizer char --out data/books"""
+  cllm prepare text books/ --tokenizer bpe --vocab-size 4000 --out data/books"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("loader", help="how to read it: text, squad, pydoc, or a plugin's")
     parser.add_argument("source", nargs="*", help="what to read: files, folders, patterns")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder (default: data/LOADER)")
-    parser.add_argument("--tokenizer", default="byte", help="byte, char, or a plugin's (default: byte)")
+    parser.add_argument("--tokenizer", default="byte",
+                        help="byte, char, bpe, a plugin's, or the path of a tokenizer.json (default: byte)")
+    parser.add_argument("--vocab-size", type=whole(1), metavar="N", help="tokens that bpe learns (default: 10000)")
     parser.add_argument("--validation", type=real(lambda share: 0 <= share < 1, "a share, at least 0 and below 1"),
                         default=0.1, help="share kept for validation (default: 0.1)")
     add_json(parser)
@@ -37,13 +41,15 @@ def run(options: argparse.Namespace) -> int:
     given = {"source": options.source[0] if len(options.source) == 1 else options.source} if options.source else {}
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
-    report = prepare(kinds.dataset(options.loader, given), kinds.tokenizer(options.tokenizer), out, options.validation)
+    how = {} if options.vocab_size is None else {"vocab_size": options.vocab_size}
+    tokenizer = chosen_tokenizer(DataConfig(tokenizer=options.tokenizer, tokenizer_options=how), kinds)
+    report = prepare(kinds.dataset(options.loader, given), tokenizer[0], out, options.validation, tokenizer[1])
     if options.json:
         print_json({**asdict(report), "out": str(out)})
         return 0
     print(
         f"{count(report.n_segments, 'segment')}, {count(report.n_context_characters, 'character')} of context, "
-        f"{count(report.n_tokens, 'token')} ({report.tokenizer}, vocabulary {report.vocab_size})"
+        f"{count(report.n_tokens, 'token')} ({report.tokenizer}, vocabulary {report.vocab_size:,})"
     )
     print(f"{count(report.n_documents, 'document')}: {count(report.n_train_tokens, 'token')} to train on, "
           f"{report.n_validation_tokens:,} to validate, in {out}")

@@ -13,6 +13,7 @@ NUMERIC_KEYS = (
     "model.",
     "data.loader",
     "data.tokenizer",
+    "data.tokenizer_options.",
     "data.mixture.weight",
     "data.sampling",
     "data.validation",
@@ -48,9 +49,17 @@ def difference(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
 
     Compare configs of the same kind: both completed by the plugins' defaults, or neither.
     """
-    before, after = dict(flatten(to_mapping(old))), dict(flatten(to_mapping(new)))
+    before, after = dict(flatten(_compared(old))), dict(flatten(_compared(new)))
     keys = sorted(key for key in before.keys() | after.keys() if is_numeric(key))
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def _compared(config: Config) -> Mapping[str, Any]:
+    """The tables, but for the path of a tokenizer's file: the tokenizer is known by its digest, as the text is."""
+    tables = to_mapping(config)
+    if config.data.tokenizer_file is not None:
+        tables["data"]["tokenizer"] = "a file"
+    return tables
 
 
 def is_numeric(key: str) -> bool:

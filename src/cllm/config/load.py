@@ -87,8 +87,9 @@ def to_mapping(config: Config) -> dict[str, Any]:
     for key, defaults in (("checks", DEFAULT_CHECKS), ("sinks", DEFAULT_SINKS)):
         absent = {label: False for label in defaults if label not in tables[key]}
         tables[key] = absent | {label: _part_table(part) for label, part in getattr(config, key).items()}
-    if not config.data.options:
-        del tables["data"]["options"]
+    for key in ("options", "tokenizer_options"):
+        if not tables["data"][key]:
+            del tables["data"][key]
     mapping: dict[str, Any] = _without_none(tables)
     return mapping
 

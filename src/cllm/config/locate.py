@@ -20,7 +20,10 @@ def located(config: Config) -> Config:
     data = config.data
     mixture = data.mixture and [msgspec.structs.replace(part, path=_absolute(part.path)) for part in data.mixture]
     source = [_absolute(one) for one in data.source] if isinstance(data.source, list) else _absolute(data.source)
-    data = msgspec.structs.replace(data, path=_absolute(data.path), source=source, mixture=mixture)
+    tokenizer = data.tokenizer if data.tokenizer_file is None else _absolute(data.tokenizer_file)
+    data = msgspec.structs.replace(
+        data, path=_absolute(data.path), source=source, mixture=mixture, tokenizer=tokenizer
+    )
     return msgspec.structs.replace(config, data=data)
 
 

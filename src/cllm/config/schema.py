@@ -72,7 +72,8 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: prepared data (a folder, a .tokens file, nanoGPT's .bin) or a plain text file
     loader: a dataset plugin, which reads `source`
     source: what the loader reads: a file, a folder, a glob, or a list of them
-    tokenizer: the tokenizer plugin for text that is not prepared
+    tokenizer: for text that is not prepared: a tokenizer plugin, or the path of a tokenizer.json
+    tokenizer_options: options of a tokenizer that learns from the text
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
@@ -83,10 +84,16 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     loader: Text | None = None
     source: Text | list[Text] | None = None
     tokenizer: Text = "byte"
+    tokenizer_options: dict[str, Any] = field(default_factory=dict)
     mixture: list[MixturePart] | None = None
     sampling: Literal["shuffle", "random"] = "shuffle"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokenizer_file(self) -> str | None:
+        """The path that `tokenizer` is, where it is no plugin's name."""
+        return self.tokenizer if self.tokenizer.endswith(".json") else None
 
 
 class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

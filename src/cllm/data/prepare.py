@@ -54,19 +54,20 @@ class PrepareReport:
 
 
 def prepare(
-    dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], out: str | Path, validation: float = 0.1
+    dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], out: str | Path, validation: float = 0.1,
+    options: msgspec.Struct | None = None,
 ) -> PrepareReport:
     """Tokenise all documents into the new folder `out`, with a share of them held out for validation.
 
-    tokenizer: one, or a class of them; a class with `from_texts` learns from the documents first, which
-    are then read twice. Raises DataError (also where `out` is in use or cannot be written) and
-    TokenizerError with the place.
+    tokenizer: one, or a class of them; a class with `from_texts` learns from all documents first, held out
+    or not, which are then read twice. options: of the class, if it has some. Raises DataError (also where
+    `out` is in use or cannot be written) and TokenizerError with the place.
     """
     if not 0 <= validation < 1:
         raise _refuse(f"validation = {validation}", "a share in 0 <= validation < 1", "leave it at 0.1")
     out = Path(out)
     with _new_folder(out) as folder:
-        tokenizer = tokenizer_for(tokenizer, dataset)
+        tokenizer = tokenizer_for(tokenizer, dataset, options)
         spool = Spool(folder, tokenizer.vocab_size)
         try:
             counts = Counts()
@@ -81,12 +82,15 @@ def prepare(
     return report
 
 
-def tokenizer_for(tokenizer: Tokenizer | type[Tokenizer], dataset: Dataset) -> Tokenizer:
+def tokenizer_for(
+    tokenizer: Tokenizer | type[Tokenizer], dataset: Dataset, options: msgspec.Struct | None = None
+) -> Tokenizer:
     """The tokenizer itself, or one of the class, which learns from the dataset if it has `from_texts`."""
     if not isinstance(tokenizer, type):
         return tokenizer
+    how = () if options is None else (options,)
     learn: Any = getattr(tokenizer, "from_texts", None)
-    made: Tokenizer = learn(document.text for document in dataset.documents()) if learn else tokenizer()
+    made: Tokenizer = learn((one.text for one in dataset.documents()), *how) if learn else tokenizer(*how)
     return made
 
 

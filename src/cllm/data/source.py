@@ -16,6 +16,7 @@ from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
+from cllm.data.kinds import Kinds, chosen_tokenizer
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare
 from cllm.data.split import cut
@@ -31,14 +32,6 @@ CACHE_VERSION = 2  # part of the name of what is cached: another one, where the 
 
 _NANOGPT = ("train.bin", "val.bin")
 _TOKEN_FILES = (".tokens", ".bin")
-
-
-@dataclass(frozen=True)
-class Kinds:
-    """What `open_data` asks of the plugins; both raise PluginError for a name that is not there."""
-
-    dataset: Callable[[str, Mapping[str, Any]], Dataset]  # loader, its options -> the dataset
-    tokenizer: Callable[[str], type[Tokenizer]]  # name -> the class
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +71,7 @@ def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | N
     runs code); anything else is text for the `text` loader. `vocab_size` is that of nanoGPT's files,
     which do not say it.
 
-    Raises DataError, TokenizerError and PluginError.
+    Raises DataError, TokenizerError, ConfigError and PluginError.
     """
     if config.mixture:
         return _mixed(
@@ -152,24 +145,29 @@ def _tokenizer_beside(file: TokenFile, kinds: Kinds) -> Tokenizer | None:
 
 def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path) -> OpenData:
     dataset = kinds.dataset(loader, options)
+    tokenizer, how = chosen_tokenizer(config, kinds)
     key = {
         "version": CACHE_VERSION,
         "loader": loader,
         "options": {name: value for name, value in options.items() if name != "source"},
         "text": _text_digest(dataset),
-        "tokenizer": config.tokenizer,
+        "tokenizer": config.tokenizer if isinstance(tokenizer, type) else tokenizer.digest(),
         "validation": config.validation,
     }
+    if how is not None:
+        key["tokenizer_options"] = msgspec.to_builtins(how)
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
     folder = cache / digest
     if not folder.exists():
-        _prepare_once(dataset, kinds.tokenizer(config.tokenizer), folder, config.validation)
+        _prepare_once(dataset, tokenizer, folder, config.validation, how)
     return _open_prepared(folder, kinds)
 
 
-def _prepare_once(dataset: Dataset, tokenizer: type[Tokenizer], folder: Path, validation: float) -> None:
+def _prepare_once(
+    dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], folder: Path, validation: float, options: Any
+) -> None:
     try:
-        prepare(dataset, tokenizer, folder, validation)
+        prepare(dataset, tokenizer, folder, validation, options)
     except DataError:
         if not (folder / TRAIN_FILE).exists():  # else another process was faster, with the same tokens
             raise

@@ -1,8 +1,9 @@
 """tokenizer.json: how a tokenizer stands beside its tokens and in checkpoints.
 
-cllm's own are written in the form that Hugging Face's libraries read (standard.py) and known again by it, for
-their library takes no other key in the file. A plugin's is written in its own form, an object with its name;
-so were cllm's own before there was a standard one, and such files are read as ever.
+cllm's own are written in the form that Hugging Face's libraries read: byte and char are known again by it
+(standard.py), for their library takes no other key in the file, and any other content of that form is bpe's. A
+plugin's is written in its own form, an object with its name; so were cllm's own before there was a standard
+one, and such files are read as ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.atomic import disk_errors, write_file
+from cllm.data.bpe import BpeTokenizer
 from cllm.data.standard import byte_form, char_alphabet, char_form
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import TokenizerError
@@ -27,7 +29,7 @@ def standard_form(tokenizer: Tokenizer) -> dict[str, Any] | None:
         return byte_form()
     if type(tokenizer) is CharTokenizer:
         return char_form(tokenizer.alphabet)
-    return None
+    return tokenizer.form if type(tokenizer) is BpeTokenizer else None
 
 
 def tokenizer_bytes(tokenizer: Tokenizer) -> bytes:
@@ -44,7 +46,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 def builtin(name: str) -> type[Tokenizer]:
     """The class of a tokenizer that comes with cllm. Raises TokenizerError for another name."""
-    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer}
+    classes: dict[str, type[Tokenizer]] = {"byte": ByteTokenizer, "char": CharTokenizer, "bpe": BpeTokenizer}
     if name not in classes:
         raise _bad_file(f"the name {name!r}", f"one of {', '.join(classes)}")
     return classes[name]
@@ -69,9 +71,12 @@ def _from_standard(form: Mapping[str, Any], path: Path) -> Tokenizer:
     if form == byte_form():
         return ByteTokenizer()
     alphabet = char_alphabet(form)
-    if alphabet is None:
-        raise _bad_file(f"{path}: a tokenizer of another kind", "byte or char, as cllm writes them")
-    return CharTokenizer(alphabet)
+    if alphabet is not None:
+        return CharTokenizer(alphabet)
+    try:
+        return BpeTokenizer(form)
+    except TokenizerError as error:
+        raise TokenizerError(error.who, f"{path}: {error.came}", error.expected, error.todo) from None
 
 
 def _bad_file(came: str, expected: str) -> TokenizerError:

@@ -28,10 +28,7 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> Tokens:
         """Text -> (n,) uint8. Raises TokenizerError for half a surrogate pair, which has no UTF-8."""
-        try:
-            return np.frombuffer(text.encode(), np.uint8)
-        except UnicodeEncodeError as error:
-            raise _unknown(self.name, text, error.start, "text that has a UTF-8 form", "clean the text") from None
+        return np.frombuffer(utf8(self.name, text), np.uint8)
 
     def decode(self, ids: ArrayLike) -> str:
         """Ids -> text; bytes that are not UTF-8 become U+FFFD, as a model may write any."""
@@ -42,7 +39,7 @@ class ByteTokenizer:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ByteTokenizer:
-        _check_form(cls.name, data, {"name": str, "version": int})
+        check_form(cls.name, data, {"name": str, "version": int})
         return cls()
 
     def digest(self) -> str:
@@ -52,8 +49,12 @@ class ByteTokenizer:
         """A decoder that never gives half a character."""
         return ByteStream(self._bytes)
 
+    def n_bytes(self, ids: ArrayLike) -> int:
+        """The bytes of text that ids stand for."""
+        return len(self._bytes(ids))
+
     def _bytes(self, ids: ArrayLike) -> bytes:
-        return _checked(self, ids).astype(np.uint8).tobytes()
+        return checked_ids(self, ids).astype(np.uint8).tobytes()
 
 
 class CharTokenizer:
@@ -97,14 +98,14 @@ class CharTokenizer:
 
     def decode(self, ids: ArrayLike) -> str:
         """Ids -> text. Raises TokenizerError for an id that is none of its own."""
-        return self._points[_checked(self, ids)].astype("<u4").tobytes().decode("utf-32-le")
+        return self._points[checked_ids(self, ids)].astype("<u4").tobytes().decode("utf-32-le")
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "version": 1, "alphabet": self.alphabet}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CharTokenizer:
-        _check_form(cls.name, data, {"name": str, "version": int, "alphabet": str})
+        check_form(cls.name, data, {"name": str, "version": int, "alphabet": str})
         return cls(data["alphabet"])
 
     def digest(self) -> str:
@@ -122,7 +123,8 @@ def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _checked(tokenizer: Tokenizer, ids: ArrayLike) -> NDArray[np.int64]:
+def checked_ids(tokenizer: Tokenizer, ids: ArrayLike) -> NDArray[np.int64]:
+    """Ids as an array (n,). Raises TokenizerError for one that the tokenizer does not have."""
     array = np.atleast_1d(np.asarray(ids))
     if array.size and (int(array.min()) < 0 or int(array.max()) >= tokenizer.vocab_size):
         wrong = int(array.min()) if int(array.min()) < 0 else int(array.max())
@@ -135,13 +137,22 @@ def _checked(tokenizer: Tokenizer, ids: ArrayLike) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def utf8(name: str, text: str) -> bytes:
+    """The bytes of text. Raises TokenizerError, of the tokenizer `name`, for half a surrogate pair."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _unknown(name, text, error.start, "text that has a UTF-8 form", "clean the text") from None
+
+
 def _unknown(name: str, text: str, place: int, expected: str, todo: str) -> TokenizerError:
     char = text[place]
     came = f"character {char!r} (U+{ord(char):04X}) at place {place:,} of the text"
     return TokenizerError(who=f"tokenizer {name}", came=came, expected=expected, todo=todo)
 
 
-def _check_form(name: str, data: Mapping[str, Any], form: Mapping[str, type]) -> None:
+def check_form(name: str, data: Mapping[str, Any], form: Mapping[str, type]) -> None:
+    """Raises TokenizerError unless `data` is a version 1 form of the tokenizer `name` with these keys."""
     sound = set(data) == set(form) and all(type(data[key]) is kind for key, kind in form.items())
     if not sound or data["name"] != name or data["version"] != 1:
         raise TokenizerError(

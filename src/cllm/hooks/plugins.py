@@ -23,7 +23,7 @@ KNOWN_PACKAGES: Mapping[str, str] = {"robust.": "cllm-robust"}
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
 PLACES: Mapping[str, tuple[str, str]] = {
     "dataset": ("[data] loader", "[data.options]"),
-    "tokenizer": ("[data] tokenizer", "[data]"),
+    "tokenizer": ("[data] tokenizer", "[data.tokenizer_options]"),
     "model": ("[model] family", "[model]"),
     "reducer": ("[reducer] name", "[reducer]"),
     "check": ("[checks.{}] name", "[checks.{}]"),
@@ -99,6 +99,10 @@ class Plugins:
         """
         return self.find(kind, part.name, label).make(part.options, _place(kind, part, label)[1], offers)
 
+    def options(self, kind: str, part: Part, label: str = "", **offers: Any) -> msgspec.Struct | None:
+        """Return the options of `part` as `make` uses them; None if there are none. Raises ConfigError."""
+        return self.find(kind, part.name, label).options(part.options, _place(kind, part, label)[1], offers)
+
     def make_checks(self, parts: Mapping[str, Part]) -> dict[str, StabilityCheck]:
         """Return the checks by label, `finite` before all: no config is without it."""
         labelled = {"finite": Part("finite"), **parts}
@@ -121,7 +125,7 @@ class Plugins:
         """
         self.find("model", config.model.family)
         for label, part in config.sinks.items():
-            self._options("sink", part, label, folder="", every=config.train.log_every)
+            self.options("sink", part, label, folder="", every=config.train.log_every)
         return msgspec.structs.replace(
             config,
             data=self._complete_data(config),
@@ -137,7 +141,9 @@ class Plugins:
 
     def _complete_data(self, config: Config) -> Any:
         data = config.data
-        self.find("tokenizer", data.tokenizer)
+        if data.tokenizer_file is None:
+            how = self._completed("tokenizer", Part(data.tokenizer, data.tokenizer_options))
+            data = msgspec.structs.replace(data, tokenizer_options=how.options)
         if data.loader is None:
             return data
         completed = self._completed("dataset", Part(data.loader, data.options), source=data.source)
@@ -145,13 +151,9 @@ class Plugins:
         return msgspec.structs.replace(data, options=options)
 
     def _completed(self, kind: str, part: Part, label: str = "", **offers: Any) -> Part:
-        options = self._options(kind, part, label, **offers)
+        options = self.options(kind, part, label, **offers)
         values = {} if options is None else msgspec.to_builtins(options)
         return Part(part.name, {key: _as_toml(value) for key, value in values.items() if value is not None})
-
-    def _options(self, kind: str, part: Part, label: str, **offers: Any) -> msgspec.Struct | None:
-        registered = self.find(kind, part.name, label)
-        return registered.options(part.options, _place(kind, part, label)[1], offers)
 
     def _titled(self, kind: str, part: Part, label: str) -> str:
         """The label, and of a part that is not cllm's own where it is from."""

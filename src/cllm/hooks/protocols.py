@@ -50,8 +50,10 @@ class Dataset(Protocol):
 class Tokenizer(Protocol):
     """Text to token ids and back: a value, rebuilt from its JSON form.
 
-    A tokenizer that learns from text has a classmethod `from_texts(texts: Iterable[str])` as well; one
-    whose ids are no whole characters has `stream_decoder()`, for text that is shown as it is written.
+    A tokenizer that learns from text has a classmethod `from_texts(texts: Iterable[str])` as well, which takes
+    the options as its second argument where its spec has a config. One whose ids are no whole characters has
+    `stream_decoder()`, for text that is shown as it is written, and `n_bytes(ids) -> int`, of the text that ids
+    stand for.
     """
 
     @property

@@ -105,7 +105,10 @@ class DatasetSpec(Spec):
 
 
 class TokenizerSpec(Spec):
-    """A tokenizer, `[data] tokenizer`. The factory is a class of Tokenizers, with or without `from_texts`."""
+    """A tokenizer, `[data] tokenizer`. The factory is a class of Tokenizers, with or without `from_texts`.
+
+    The options of one that learns stand in `[data.tokenizer_options]`; `--vocab-size` is its field `vocab_size`.
+    """
 
     kind = "tokenizer"
 
