@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found, wrong = [], False
     for config in options.config:
         comparison, differ = compare(config, options)
-        print(f"{text(comparison)}\nload {os.getloadavg()[0]:.2f}\n")
+        print(f"{text(comparison)}\nload {os.getloadavg()[0]:.2f}\n", flush=True)
         found.append(comparison)
         wrong = wrong or differ
     if options.json:
@@ -85,6 +85,7 @@ def compare(config: str, options: argparse.Namespace) -> tuple[Comparison, bool]
         before = measure_peak(n_threads).flops
         for peer in (CLLM, *(PEERS[name] for name in options.peers)):
             field.enter(peer)
+            print(f"{config}, {peer.name}: {field.left_out.get(peer.name, 'started')}", flush=True)
         if CLLM.name in field.left_out:
             raise SystemExit(f"cllm did not start: {field.left_out[CLLM.name]}")
         differ = check(field)
@@ -123,7 +124,7 @@ def is_right(entrant: Entrant, field: Field, ours: list[float]) -> bool:
     print(
         f"{peer.name}: loss at the given weights {theirs[0]:.7f}, cllm's {expected[0]:.7f} (within {first:g}); "
         f"at step {len(ours)} {theirs[-1]:.7f}, cllm's {expected[-1]:.7f} (within {later:g})"
-        f"{'' if right else ': NOT THE SAME'}"
+        f"{'' if right else ': NOT THE SAME'}", flush=True,
     )
     return right
 
