@@ -7,16 +7,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.task import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, WEIGHT_DECAY, read
+from benchmarks.model import program_of
+from benchmarks.task import BETAS, EPSILON, LEARNING_RATE, read, windows
 from cllm import kernels
 from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck
 from cllm.builtin.optimizers import AdamW, AdamWConfig
 from cllm.builtin.reducers import TreeReducer
 from cllm.engine import Engine
+from cllm.version import __version__
 from cllm.hooks import GradientView
 from cllm.hooks.calling import judge
 from cllm.hooks.protocols import StabilityCheck
-from cllm.models.gpt2 import build
 
 
 class CllmStep:
@@ -24,8 +25,8 @@ class CllmStep:
 
     def __init__(self, folder: Path, n_threads: int) -> None:
         task, weights, tokens = read(folder)
-        program = build(task.shape, "train")
-        self.engine = Engine(program, task.batch_size, n_threads)
+        program = program_of(task)
+        self.engine = Engine(program, task.batch_size, n_threads, micro_batch_size=task.micro_batch_size)
         self.n_threads = n_threads
         self.parameters = np.empty(program.n_parameters, dtype=np.float32)
         for name, view in program.views(self.parameters):
@@ -35,17 +36,17 @@ class CllmStep:
                 index=index, inputs=np.ascontiguousarray(window[:, :-1]), targets=np.ascontiguousarray(window[:, 1:]),
                 weights=np.ones((task.batch_size, task.block_size), dtype=np.float32),
             )
-            for index, window in enumerate(tokens)
+            for index, window in enumerate(windows(task, tokens))
         ]
         self.reducer, self.norms = TreeReducer(), kernels.Norms(program.parameters)
-        self.checks: dict[str, StabilityCheck] = {
-            "finite": FiniteCheck(), "clip": ClipCheck(ClipConfig(max_norm=MAX_NORM)),
-        }
+        self.checks: dict[str, StabilityCheck] = {"finite": FiniteCheck()}
+        if task.max_norm is not None:
+            self.checks["clip"] = ClipCheck(ClipConfig(max_norm=task.max_norm))
         self.optimizer = AdamW(
-            AdamWConfig(learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON, weight_decay=WEIGHT_DECAY)
+            AdamWConfig(learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON, weight_decay=task.weight_decay)
         )
         self.optimizer.init(program.parameters)
-        self.description = f"cllm, {kernels.ISA}, {self.engine.n_shards} shards"
+        self.description = f"cllm {__version__}, {kernels.ISA}, {self.engine.n_shards} shards"
 
     def __call__(self, step: int) -> float:
         result = self.engine.gradient(self.parameters, self.batches[step % len(self.batches)], self.reducer)

@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "shakespeare.txt").write_text(a_book(), encoding="utf-8")
     (tmp_path / "train-v2.0.json").write_text(a_squad_file(), encoding="utf-8")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # `python -m benchmarks.compare`, as from the project's folder
     monkeypatch.delenv("CLLM_ISA", raising=False)
     return tmp_path
 
@@ -80,6 +81,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
     skipped = {c for page in PAGES for b in blocks(page) if b.note("skip") for c, _ in b.commands()}
     allowed = re.compile(
         r"git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$)|perf "
+        r"|python -m benchmarks\.generation "  # needs PyTorch
         r"|cllm plugins show robust$|cd plugins/cllm-robust "  # installed in tox's environment plugins alone
     )
     assert all(allowed.match(command) for command in skipped), skipped

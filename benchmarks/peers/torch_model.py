@@ -1,27 +1,19 @@
-"""The same step in plain PyTorch, eager and float32, built of the modules and calls that nanoGPT is built of.
+"""GPT-2 in plain PyTorch, of the modules and calls that nanoGPT is built of.
 
-Left out are its dropout modules, which do nothing at rate 0; added is the test that loss and norm are finite.
+Left out are its dropout modules, which do nothing at rate 0.
 """
 
 from __future__ import annotations
 
-from math import isfinite
-from pathlib import Path
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.task import (
-    BETAS,
-    EPSILON,
-    LAYERNORM_EPSILON,
-    LEARNING_RATE,
-    MAX_NORM,
-    WEIGHT_DECAY,
-    Task,
-    read,
-)
+from benchmarks.task import LAYERNORM_EPSILON, Task
 
 
 class Norm(nn.Module):
@@ -98,39 +90,12 @@ class Model(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-1)
 
 
-class TorchStep:
-    """Called with the number of a step, it makes that step and returns the loss before its update.
-
-    fused: AdamW as one kernel, which nanoGPT uses on GPUs only.
-    """
-
-    def __init__(self, folder: Path, n_threads: int, fused: bool) -> None:
-        torch.set_num_threads(n_threads)
-        task, weights, tokens = read(folder)
-        self.model = Model(task)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                given = torch.from_numpy(weights[name])
-                # Theirs are (in, out), as in Hugging Face's Conv1D.
-                parameter.copy_(given.T if isinstance(self._owner(name), nn.Linear) else given)
-        windows = torch.from_numpy(tokens).long()
-        self.batches = [(window[:, :-1].contiguous(), window[:, 1:].contiguous()) for window in windows]
-        matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
-        vectors = [parameter for parameter in self.model.parameters() if parameter.dim() < 2]
-        groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=BETAS, eps=EPSILON, fused=fused or None)
-        self.description = f"PyTorch {torch.__version__}, eager{', fused AdamW' if fused else ''}"
-
-    def __call__(self, step: int) -> float:
-        loss = self.model(*self.batches[step % len(self.batches)])
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), MAX_NORM))
-        value = float(loss.detach())
-        if not (isfinite(norm) and isfinite(value)):
-            raise RuntimeError(f"step {step}: loss {value}, gradient norm {norm}")
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return value
-
-    def _owner(self, name: str) -> nn.Module:
-        return self.model.get_submodule(name.rpartition(".")[0])
+def load(task: Task, weights: Mapping[str, NDArray[np.float32]]) -> Model:
+    """The task's model with these weights, whose matrices are (in, out) as Hugging Face's; PyTorch's are (out, in)."""
+    model = Model(task)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            given = torch.from_numpy(weights[name])
+            owner = model.get_submodule(name.rpartition(".")[0])
+            parameter.copy_(given.T if isinstance(owner, nn.Linear) else given)
+    return model
