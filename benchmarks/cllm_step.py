@@ -14,10 +14,10 @@ from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck
 from cllm.builtin.optimizers import AdamW, AdamWConfig
 from cllm.builtin.reducers import TreeReducer
 from cllm.engine import Engine
-from cllm.version import __version__
 from cllm.hooks import GradientView
 from cllm.hooks.calling import judge
 from cllm.hooks.protocols import StabilityCheck
+from cllm.version import __version__
 
 
 class CllmStep:

@@ -122,8 +122,8 @@ def attention_of(folder: Path, n_threads: int) -> tuple[float, float]:
         with step.engine.recording(1) as recorded:
             step(number)
             threads = [events.copy() for events in recorded.threads()]
-        rows = step.engine.shard_rows
-        lines = Profile(step.engine.program, 1, n_threads, sum(rows), threads, rows=rows).lines()
+        engine, rows = step.engine, step.engine.shard_rows
+        lines = Profile(engine.program, 1, n_threads, sum(rows), threads, [], rows, engine.sharing).lines()
         attention = [line for line in lines if line.name == "attn"]
         found.append((sum(x.seconds for x in attention) / n_threads, sum(x.flops for x in attention)))
     return min(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import CLOCK_MONOTONIC, clock_gettime
 from typing import Any
 
@@ -63,9 +63,9 @@ class Profile:
     n_threads: int
     tokens_per_step: int
     threads: list[NDArray[Any]]  # EVENT records of each
-    spans: list[Span] = field(default_factory=list)
-    rows: tuple[int, ...] = ()  # tokens of each shard
-    sharing: tuple[int, ...] = ()  # of each thread, how many share an op with it, itself included
+    spans: list[Span]
+    rows: tuple[int, ...]  # tokens of each shard
+    sharing: tuple[int, ...]  # of each thread, how many share an op with it, itself included
 
     @property
     def seconds(self) -> float:
