@@ -14,7 +14,7 @@ from benchmarks.installed import installed_size
 from benchmarks.machine import available_memory, mkl_as_intel
 from benchmarks.model import prepare
 from benchmarks.peers import Peer, llmc
-from benchmarks.process import Worker, WorkerEnded
+from benchmarks.process import ROOT, Worker, WorkerEnded
 from benchmarks.task import Task
 
 CLLM = Peer("cllm", "cllm")
@@ -93,7 +93,8 @@ class Field:
     def _start(self, peer: Peer) -> Entrant:
         command, environment = self._command(peer, self._folder(peer)), self._environment(peer)
         if peer.kind in IMPORTS:  # else whoever comes first would read its libraries from disk, and others from memory
-            subprocess.run([sys.executable, "-c", f"import {IMPORTS[peer.kind]}"], check=True, env=environment)
+            importing = [sys.executable, "-c", f"import {IMPORTS[peer.kind]}"]
+            subprocess.run(importing, check=True, cwd=ROOT, env=environment)
         worker = self.stack.enter_context(Worker(command, environment))
         size = Path(command[0]).stat().st_size if peer.kind == "llmc" else installed_size(peer.kind)
         return Entrant(peer, worker, size, list(worker.first.found))
