@@ -14,35 +14,34 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.engine import refuse_status
-from cllm.lowering import WORKER, lower
+from cllm.lowering import lower
+from cllm.machine import cores
 from cllm.memory import check_memory
 from cllm.program import Program
+from cllm.teams import form_teams
+from cllm.workers import Workers, at
 
 
 class Decoder:
     """Logits of the next token for one growing sequence, of which the model sees the last block_size tokens."""
 
-    def __init__(self, program: Program, parameters: NDArray[np.float32]) -> None:
+    def __init__(self, program: Program, parameters: NDArray[np.float32], n_threads: int = 1) -> None:
         self.block_size, self.vocab_size = program.block_size, program.vocab_size
         self._program, self._parameters = program, parameters
         lowered = lower(program, program.block_size, program.block_size)
-        check_memory({"decoding": 4 * (lowered.plan.size + lowered.scratch_size + lowered.packed_size)}, "decoding")
-        self._arena = np.zeros(lowered.plan.size, dtype=np.float32)
-        self._scratch = np.zeros(lowered.scratch_size, dtype=np.float32)
+        size = lowered.plan.size + n_threads * lowered.scratch_size + lowered.packed_size
+        check_memory({"decoding": 4 * size}, "decoding")
         self._packed = np.zeros(max(1, lowered.packed_size), dtype=np.float32)
         self._tokens = np.zeros(program.block_size, dtype=np.int32)
         self._sequence = np.array([0, 1], dtype=np.int64)
-        self._workers = np.zeros(1, dtype=WORKER)
-        self._workers["n_members"] = 1
-        self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
-        self._workers["last_shard"] = 1
+        self._workers = Workers(lowered, form_teams(1, n_threads, cores().usable, program.n_parameters), n_threads)
         self._lowered = lowered
         offset = lowered.plan.values["logits"]
-        self.logits = self._arena[offset : offset + program.vocab_size]  # (V,) after the last token fed
+        self.logits = self._workers.arenas[0][offset : offset + program.vocab_size]  # (V,) after the last token fed
         self._n = 0
         self._executor = kernels.executor.Executor(
             lowered.ops.ctypes.data, len(lowered.ops), lowered.packings.ctypes.data, len(lowered.packings),
-            self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
+            at(self._workers.records), n_threads, program.n_trainable, self._packed.ctypes.data,
         )
         self._executor.pack(kernels.address(parameters))
 

@@ -27,13 +27,15 @@ class Workers:
         self.records = np.zeros(n_threads, dtype=WORKER)
         self.records["leader"] = np.arange(n_threads)
         self._leaders = [self.records[team.leader] for team in teams]
+        self.arenas: list[Float32] = []  # one a team: its activations
         self._memory: list[Float32] = []
         for team in teams:
-            self.records[team.leader]["arena"] = self._room(lowered.plan.size)
+            self.arenas.append(self._room(lowered.plan.size))
+            self.records[team.leader]["arena"] = at(self.arenas[-1])
             for member in range(team.n_members):
                 record = self.records[team.leader + member]
                 record["leader"], record["member"], record["n_members"] = team.leader, member, team.n_members
-                record["scratch"] = self._room(lowered.scratch_size)
+                record["scratch"] = at(self._room(lowered.scratch_size))
         self.take_runs()
 
     def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
@@ -52,14 +54,12 @@ class Workers:
         for record, table in zip(self._leaders, self._tables, strict=False):
             record["buffers"] = at(table) if table.size else 0
 
-    def _room(self, n: int) -> int:
-        """The address of n new elements, at the beginning of a cache line."""
-        self._memory.append(np.empty(n + 16, dtype=np.float32))
-        return aligned(self._memory[-1])
-
-
-def aligned(array: Float32) -> int:
-    return (at(array) + 63) // 64 * 64
+    def _room(self, n: int) -> Float32:
+        """n new elements, of which the first begins a cache line."""
+        memory = np.empty(n + 16, dtype=np.float32)
+        self._memory.append(memory)
+        first = -at(memory) % 64 // 4
+        return memory[first : first + n]
 
 
 class GradientMemory:

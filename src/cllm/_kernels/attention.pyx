@@ -13,8 +13,8 @@ from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_prod
 from cllm._kernels.masks cimport drop
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport (
-    TILE_COLUMNS, f16, f16_add, f16_exp, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1,
-    f16_store, f16_store_n, f16_sub, f16_sum, tile_then_lower, tile_upper_then,
+    ROW_COLUMNS, TILE_COLUMNS, f16, f16_add, f16_exp, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul,
+    f16_set1, f16_store, f16_store_n, f16_sub, f16_sum, tile_pack, tile_row, tile_then_lower, tile_upper_then,
 )
 
 cdef extern from "math.h" nogil:
@@ -78,8 +78,31 @@ cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64
         if shard.interrupted(shard):
             return STOPPED
         head = head_of(op, shard, unit)
-        head_forward(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+        if head.time - shard.first == 1 and shard.first > 0:
+            last_row(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+        else:
+            head_forward(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
     return DONE
+
+
+cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
+    """A decoder's token: out (HS,) of the last query alone, the same chains from keys and values as they lie."""
+    cdef int64_t t = head.time, p, columns, column = 0
+    cdef float *scores = shard.scratch
+    cdef float *panel = scores + head.wide
+    for p in range(n_panels_of(t)):
+        columns = min(t - p * TILE_COLUMNS, TILE_COLUMNS)
+        tile_pack(panel, head.k + p * TILE_COLUMNS * head.row, head.size, columns, 1, head.row)
+        tile_row(
+            columns, head.size, scores + p * TILE_COLUMNS, head.q + (t - 1) * head.row, panel, TILE_COLUMNS, 0, NULL,
+        )
+    softmax_row(head, scores, t - 1)
+    out = out + (t - 1) * op.size[C]
+    while column < head.size:
+        tile_row(
+            min(head.size - column, ROW_COLUMNS), t, out + column, scores, head.v + column, head.row, TILE_COLUMNS, NULL,
+        )
+        column += ROW_COLUMNS
 
 
 cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:

@@ -7,7 +7,7 @@ A panel holds TILE_COLUMNS columns of B for every k, zero padded, so that a tile
 from libc.stdint cimport int64_t
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.simd cimport TILE_COLUMNS, TILE_ROWS, tile_pack, tile_product
+from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_pack, tile_product, tile_row
 
 
 cdef inline int64_t n_panels_of(int64_t columns) noexcept nogil:
@@ -61,6 +61,20 @@ cdef inline void block_product(
         )
 
 
+cdef inline void row_product(
+    int64_t columns, int64_t depth, float *c, const float *a, const float *panels, const float *start,
+    int64_t first_panel, int64_t last_panel,
+) noexcept nogil:
+    """Panels first:last of C (1, columns) = start + A (1, depth) times B in panels: a decoder's token."""
+    cdef int64_t column = first_panel * TILE_COLUMNS, end = min(columns, last_panel * TILE_COLUMNS)
+    while column < end:
+        tile_row(
+            min(end - column, ROW_COLUMNS), depth, c + column, a, panels + column * depth, TILE_COLUMNS,
+            depth * TILE_COLUMNS, start + column if start != NULL else NULL,
+        )
+        column += ROW_COLUMNS
+
+
 cdef inline void product(
     int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row,
     const float *a, int64_t a_row, int64_t a_step, const float *panels, const float *start, int64_t start_row,
@@ -74,6 +88,9 @@ cdef inline void product(
     cdef int64_t n_tiles = n_tiles_of(rows), n_units = n_panels_of(columns) * n_tiles
     cdef int64_t unit = part_begin(n_units, 1, part, n_parts), end = part_begin(n_units, 1, part + 1, n_parts)
     cdef int64_t p, t, last
+    if rows == 1 and a_step == 1:
+        row_product(columns, depth, c, a, panels, start, unit, end)
+        return
     while unit < end:
         p = unit // n_tiles
         t = unit - p * n_tiles

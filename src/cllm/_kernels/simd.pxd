@@ -36,7 +36,7 @@ cdef extern from "mathf.h" nogil:
 
 
 cdef extern from "tile.h" nogil:
-    enum: TILE_ROWS, TILE_COLUMNS
+    enum: TILE_ROWS, TILE_COLUMNS, ROW_COLUMNS
     void tile_product(long rows, long columns, long depth,
                       float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
                       const float *start, long start_row)
@@ -46,5 +46,7 @@ cdef extern from "tile.h" nogil:
     void tile_upper_then(long rows, long columns, long depth,
                          float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
                          const float *start, long start_row)
+    void tile_row(long columns, long depth, float *c, const float *a, const float *b, long b_step, long b_panel,
+                  const float *start)
     void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step)
     void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step)

@@ -71,6 +71,50 @@ TILE(tile_product, FULL)
 TILE(tile_then_lower, THEN_LOWER)
 TILE(tile_upper_then, UPPER_THEN)
 
+/* `full`: whole registers may be read. */
+INLINE void row(const int n_panels, const int full, long columns, long depth, float *c, const float *a, const float *b,
+                long b_step, long b_panel, const float *start)
+{
+    vf sum[ROW_PANELS][2];
+
+#pragma GCC unroll 4
+    for (int p = 0; p < n_panels; p++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const long at = p * TILE_COLUMNS + j * LANES;
+            sum[p][j] = start ? vf_load_n(start + at, columns - at) : vf_set1(0.0f);
+        }
+    for (long k = 0; k < depth; k++, b += b_step) {
+        const vf x = vf_set1(a[k]);
+#pragma GCC unroll 4
+        for (int p = 0; p < n_panels; p++)
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; j++) {
+                const float *at = b + p * b_panel + j * LANES;
+                sum[p][j] = vf_fma(x, full ? vf_load(at) : vf_load_n(at, columns - p * TILE_COLUMNS - j * LANES), sum[p][j]);
+            }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < n_panels; p++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const long at = p * TILE_COLUMNS + j * LANES;
+            vf_store_n(c + at, sum[p][j], columns - at);
+        }
+}
+
+void tile_row(long columns, long depth, float *c, const float *a, const float *b, long b_step, long b_panel,
+              const float *start)
+{
+    const int full = b_step == TILE_COLUMNS || columns % TILE_COLUMNS == 0;
+#define ROW(n) case n: \
+        if (full) row(n, 1, columns, depth, c, a, b, b_step, b_panel, start); \
+        else row(n, 0, columns, depth, c, a, b, b_step, b_panel, start); \
+        return;
+    switch ((columns + TILE_COLUMNS - 1) / TILE_COLUMNS) { ROW(1) ROW(2) ROW(3) ROW(4) }
+#undef ROW
+}
+
 /* Columns come as rows of memory: blocks of LANES x LANES are turned in registers. */
 static void pack_turned(float *panel, const float *b, long depth, long columns, long column_step)
 {

@@ -36,6 +36,14 @@ void tile_upper_then(long rows, long columns, long depth,
                      float *c, long c_row, const float *a, long a_row, long a_step, const float *b,
                      const float *start, long start_row);
 
+/* One row of C, in which a tile's two registers would wait for each other: `columns` of up to ROW_PANELS panels go on at
+ * the same time. B's term k has its first panel at b + k * b_step, the next ones b_panel further each. Where b_step is
+ * TILE_COLUMNS, B is packed; where it is not, what lies behind the columns is not read. */
+#define ROW_PANELS 4
+#define ROW_COLUMNS (ROW_PANELS * TILE_COLUMNS)
+void tile_row(long columns, long depth, float *c, const float *a, const float *b, long b_step, long b_panel,
+              const float *start);
+
 /* One panel (depth, TILE_COLUMNS) OUT, zero padded, from B (depth, columns) IN with any strides; columns <= TILE_COLUMNS. */
 void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step);
 
