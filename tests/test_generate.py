@@ -120,3 +120,10 @@ def test_a_run_without_a_checkpoint_has_no_model(tmp_path: Path) -> None:
         pass
     with pytest.raises(CheckpointError, match="no checkpoint"):
         cllm.load(tmp_path / "run")
+
+
+def test_threads_share_a_token_and_change_no_bit() -> None:
+    program, parameters = build(shape(), "decode"), a_model("plain")[1]
+    one, two = Decoder(program, parameters), Decoder(program, parameters, 2)
+    for token in (3, 1, 4, 1, 5):
+        assert one.feed([token]).tobytes() == two.feed([token]).tobytes()

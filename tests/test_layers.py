@@ -36,7 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.memory", "cllm.recording", "cllm.reduction",
         "cllm.teams", "cllm.workers",
     ),
-    "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory"),
+    "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory", "cllm.teams", "cllm.workers"),
     "cllm.initialise": ("cllm.kernels",),
     "cllm.sampling": ("cllm.kernels", "cllm.floats"),
     "cllm.hooks": (),
