@@ -40,6 +40,7 @@ def test_every_thread_s_work_on_shards_is_seen(reducer: object) -> None:
     assert meter.parallel_seconds > 0.0
 
 
+@pytest.mark.skipif(not kernels.OPENMP, reason="a team needs threads")
 def test_waiting_for_a_team_is_no_work() -> None:
     """One head of one sequence is the second thread's: in attention the first waits."""
     program, parameters = a_model("plain", n_head=1, n_embd=32, block_size=256)
