@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.model import program_of
 from benchmarks.task import BETAS, EPSILON, LEARNING_RATE, read, windows
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck
 from cllm.builtin.optimizers import AdamW, AdamWConfig
 from cllm.builtin.reducers import TreeReducer
@@ -28,7 +28,7 @@ class CllmStep:
         program = program_of(task)
         self.engine = Engine(program, task.batch_size, n_threads, micro_batch_size=task.micro_batch_size)
         self.n_threads = n_threads
-        self.parameters = np.empty(program.n_parameters, dtype=np.float32)
+        self.parameters = aligned.empty(program.n_parameters)
         for name, view in program.views(self.parameters):
             view[...] = weights[name]
         self.batches = [

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.engine import refuse_status
 from cllm.lowering import lower
 from cllm.machine import cores
@@ -31,7 +31,7 @@ class Decoder:
         lowered = lower(program, program.block_size, program.block_size)
         size = lowered.plan.size + n_threads * lowered.scratch_size + lowered.packed_size
         check_memory({"decoding": 4 * size}, "decoding")
-        self._packed = np.zeros(max(1, lowered.packed_size), dtype=np.float32)
+        self._packed = aligned.zeros(lowered.packed_size)
         self._tokens = np.zeros(program.block_size, dtype=np.int32)
         self._sequence = np.array([0, 1], dtype=np.int64)
         self._workers = Workers(lowered, form_teams(1, n_threads, cores().usable, program.n_parameters), n_threads)

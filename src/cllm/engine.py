@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
@@ -94,7 +94,7 @@ class Engine:
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self._workers = Workers(self.lowered, self.teams, n_threads)
-        self._packed = np.empty(max(1, self.lowered.packed_size), dtype=np.float32)
+        self._packed = aligned.empty(self.lowered.packed_size)
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
         self._shard_loss, self._shard_weight = np.zeros(self.n_shards), np.zeros(self.n_shards)
         self._gradients = GradientMemory(self._workers, self.teams, program.n_trainable)

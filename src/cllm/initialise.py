@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.program import Program
 
 
 def initial_parameters(program: Program, seed: int, n_threads: int = 1) -> NDArray[np.float32]:
     """(P,) float32 by the table of the Program."""
-    flat = np.zeros(program.n_parameters, dtype=np.float32)
+    flat = aligned.zeros(program.n_parameters)
     for parameter in program.parameters:
         view = flat[parameter.offset : parameter.offset + parameter.size]
         if parameter.deviation > 0.0:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.engine import Batch, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
@@ -45,15 +45,15 @@ class Stepper:
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         rows = int(np.diff(self.boundaries).max()) * program.block_size
         self._lowered = lower(program, rows, program.block_size, share=False)
-        self._arena = np.zeros(self._lowered.plan.size, dtype=np.float32)
-        self._scratch = np.zeros(self._lowered.scratch_size, dtype=np.float32)
-        self._packed = np.zeros(max(1, self._lowered.packed_size), dtype=np.float32)
+        self._arena = aligned.zeros(self._lowered.plan.size)
+        self._scratch = aligned.zeros(self._lowered.scratch_size)
+        self._packed = aligned.zeros(self._lowered.packed_size)
         self._losses = np.zeros((batch_size, program.block_size), dtype=np.float32)
         self._sums = np.zeros((2, len(self.boundaries) - 1))
         self._workers = np.zeros(1, dtype=WORKER)
         self._workers["n_members"] = 1
         self._workers["arena"], self._workers["scratch"] = self._arena.ctypes.data, self._scratch.ctypes.data
-        self.gradient = np.zeros(program.n_trainable, dtype=np.float32)  # of the shard that was walked last
+        self.gradient = aligned.zeros(program.n_trainable)  # of the shard that was walked last
         self._executor = kernels.executor.Executor(
             self._lowered.ops.ctypes.data, len(program.ops), self._lowered.packings.ctypes.data,
             len(self._lowered.packings), self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,

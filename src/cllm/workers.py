@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm import aligned
 from cllm.lowering import WORKER, Lowered
 from cllm.reduction import fold_run, meetings
 from cllm.teams import Team
@@ -28,14 +29,15 @@ class Workers:
         self.records["leader"] = np.arange(n_threads)
         self._leaders = [self.records[team.leader] for team in teams]
         self.arenas: list[Float32] = []  # one a team: its activations
-        self._memory: list[Float32] = []
+        self._scratch: list[Float32] = []  # one a thread
         for team in teams:
-            self.arenas.append(self._room(lowered.plan.size))
+            self.arenas.append(aligned.empty(lowered.plan.size))
             self.records[team.leader]["arena"] = at(self.arenas[-1])
             for member in range(team.n_members):
                 record = self.records[team.leader + member]
                 record["leader"], record["member"], record["n_members"] = team.leader, member, team.n_members
-                record["scratch"] = at(self._room(lowered.scratch_size))
+                self._scratch.append(aligned.empty(lowered.scratch_size))
+                record["scratch"] = at(self._scratch[-1])
         self.take_runs()
 
     def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
@@ -53,13 +55,6 @@ class Workers:
             record["first_shard"], record["last_shard"] = run
         for record, table in zip(self._leaders, self._tables, strict=False):
             record["buffers"] = at(table) if table.size else 0
-
-    def _room(self, n: int) -> Float32:
-        """n new elements, of which the first begins a cache line."""
-        memory = np.empty(n + 16, dtype=np.float32)
-        self._memory.append(memory)
-        first = -at(memory) % 64 // 4
-        return memory[first : first + n]
 
 
 class GradientMemory:
@@ -103,5 +98,5 @@ class GradientMemory:
         self._free.append(next(i for i, own in enumerate(self._rows) if own is row))
 
     def _row(self) -> Float32:
-        self._rows.append(np.empty(self._n, dtype=np.float32))
+        self._rows.append(aligned.empty(self._n))
         return self._rows[-1]

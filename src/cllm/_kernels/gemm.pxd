@@ -47,20 +47,6 @@ cdef inline void panel_product(
         )
 
 
-cdef inline void block_product(
-    int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *block, const float *panel,
-    const float *start,
-) noexcept nogil:
-    """C (rows, columns), row stride c_row, = start + A (rows, depth) packed by tile_pack_rows times one panel."""
-    cdef int64_t n_tiles = n_tiles_of(rows), t, r
-    for t in range(n_tiles):
-        r = rows * t // n_tiles
-        tile_product(
-            rows * (t + 1) // n_tiles - r, columns, depth, c + r * c_row, c_row,
-            block + t * depth * TILE_ROWS, 1, TILE_ROWS, panel, start + r * c_row if start != NULL else NULL, c_row,
-        )
-
-
 cdef inline void row_product(
     int64_t columns, int64_t depth, float *c, const float *a, const float *panels, const float *start,
     int64_t first_panel, int64_t last_panel,

@@ -149,17 +149,3 @@ void tile_pack(float *panel, const float *b, long depth, long columns, long dept
             for (long j = 0; j < columns; j++) panel[k * TILE_COLUMNS + j] = b[k * depth_step + j * column_step];
     }
 }
-
-/* Whole registers are copied: what belongs to the next tile or the next row is written over, or never read. */
-void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step)
-{
-    const long n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    for (long t = 0; t < n_tiles; t++) {
-        const long first = rows * t / n_tiles, n = rows * (t + 1) / n_tiles - first;
-        const float *from = a + first;
-        for (long k = 0; k < depth - 1; k++, from += depth_step, block += TILE_ROWS)
-            for (int r = 0; r < TILE_ROWS; r += LANES) vf_store(block + r, vf_load(from + r));
-        memcpy(block, from, n * sizeof *block); /* nothing lies behind the last row */
-        block += TILE_ROWS;
-    }
-}

@@ -47,9 +47,4 @@ void tile_row(long columns, long depth, float *c, const float *a, const float *b
 /* One panel (depth, TILE_COLUMNS) OUT, zero padded, from B (depth, columns) IN with any strides; columns <= TILE_COLUMNS. */
 void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step);
 
-/* The tiles of A (rows, depth) OUT, one after the other, each (depth, TILE_ROWS): tile t of n = ceil(rows / TILE_ROWS)
- * has the rows from rows * t / n on. A IN has unit steps from row to row and depth_step from term to term. What
- * follows the rows of a smaller tile is undefined; block has room for n * depth * TILE_ROWS + 16. */
-void tile_pack_rows(float *block, const float *a, long rows, long depth, long depth_step);
-
 #endif

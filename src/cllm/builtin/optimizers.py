@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class AdamW:
     def init(self, parameters: Sequence[Parameter]) -> None:
         n = sum(parameter.size for parameter in parameters if parameter.trainable)
         self._runs = kernels.segments(parameters, self.config.weight_decay)
-        self._first, self._second = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
+        self._first, self._second = aligned.zeros(n), aligned.zeros(n)
         # beta^t as a product that the state keeps: a pow() of t would differ between math libraries.
         self._powers = (1.0, 1.0)
 
@@ -91,7 +91,7 @@ class SGD:
         self._runs = kernels.segments(parameters, self.config.weight_decay)
         if self.config.momentum > 0.0:
             n = sum(parameter.size for parameter in parameters if parameter.trainable)
-            self._velocity = np.zeros(n, dtype=np.float32)
+            self._velocity = aligned.zeros(n)
 
     def step(
         self, parameters: Float32, gradient: Float32, *, learning_rate: float, gradient_scale: float, n_threads: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cllm.ops.kind import Array, Attributes, Call, OpKind
 from cllm.program import Program
 
-# The kernel packs DEPTH_BLOCK tokens of a panel of dy and of ROW_BLOCK columns of x, with room for a started tile.
-DEPTH_BLOCK, ROW_BLOCK, WIDEST_PANEL, TALLEST_TILE = 256, 192, 32, 14
+# The kernel packs DEPTH_BLOCK tokens of a panel of dy.
+DEPTH_BLOCK, WIDEST_PANEL = 512, 32
 
 
 def build(p: Program, x: str, name: str, columns: int, bias: bool = True, deviation: float = 0.02) -> str:
@@ -36,7 +36,7 @@ def flops(attributes: Attributes, time: int) -> float:
 
 
 def scratch(attributes: Attributes, time: int) -> int:
-    return DEPTH_BLOCK * (WIDEST_PANEL + ROW_BLOCK + TALLEST_TILE) + 16
+    return DEPTH_BLOCK * WIDEST_PANEL
 
 
 LINEAR = OpKind(
