@@ -13,8 +13,8 @@ from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_prod
 from cllm._kernels.masks cimport drop
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport (
-    ROW_COLUMNS, TILE_COLUMNS, f16, f16_add, f16_exp, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul,
-    f16_set1, f16_store, f16_store_n, f16_sub, f16_sum, tile_pack, tile_row, tile_then_lower, tile_upper_then,
+    ROW_COLUMNS, TILE_COLUMNS, f16, f16_add, f16_exp, f16_first, f16_fma, f16_largest, f16_load, f16_load_n, f16_max,
+    f16_mul, f16_set1, f16_store, f16_store_n, f16_sub, f16_sum, tile_pack, tile_row, tile_then_lower, tile_upper_then,
 )
 
 cdef extern from "math.h" nogil:
@@ -33,6 +33,8 @@ cdef enum:
     DROPOUT = 1
     # The most queries that are worked on together: their scores (QUERIES, T) stay in the second-level cache.
     QUERIES = 64
+    # And of which the softmax is: up to 1,000 keys their rows stay in the first-level cache.
+    TOGETHER = 8
 
 
 cdef struct Head:
@@ -96,7 +98,7 @@ cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *ou
         tile_row(
             columns, head.size, scores + p * TILE_COLUMNS, head.q + (t - 1) * head.row, panel, TILE_COLUMNS, 0, NULL,
         )
-    softmax_row(head, scores, t - 1)
+    softmax_rows(head, scores, t - 1, t)
     out = out + (t - 1) * op.size[C]
     while column < head.size:
         tile_row(
@@ -121,9 +123,9 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
     for block in range(n_blocks):
         begin, end = shard.first + n * block // n_blocks, shard.first + n * (block + 1) // n_blocks
         scores_product(head, begin, end, scores, head.q, head.row, keys)
-        for i in range(begin, end):
-            softmax_row(head, scores + (i - begin) * wide, i)
-            if op.number[DROPOUT] > 0.0:
+        softmax_rows(head, scores, begin, end)
+        if op.number[DROPOUT] > 0.0:
+            for i in range(begin, end):
                 drop_row(op, shard, head, scores + (i - begin) * wide, i)
         rows_product(head, begin, end, out + begin * op.size[C], op.size[C], scores, values, False)
 
@@ -155,26 +157,53 @@ cdef inline void drop_row(const Op *op, const Shard *shard, const Head *head, fl
     )
 
 
-cdef void softmax_row(const Head *head, float *row, int64_t i) noexcept nogil:
-    """Query i's scores of the keys 0..i become probabilities; maximum and 1 / sum are kept."""
-    cdef int64_t n = i + 1, j
-    cdef f16 largest, total = f16_set1(0.0), scale = f16_set1(head.scale), maximum, inverse, e
-    for j in range(n, (n + 15) // 16 * 16):
-        row[j] = -INFINITY                      # exp makes +0 of it: the tail's padding
+cdef void softmax_rows(const Head *head, float *scores, int64_t begin, int64_t end) noexcept nogil:
+    """Queries begin:end, scores (end - begin, wide), of the keys up to each become probabilities.
+
+    A few rows take each of the three steps together: a row alone would wait for its own maximum and sum.
+    """
+    cdef int64_t first = begin, last, i
+    while first < end:
+        last = min(first + TOGETHER, end)
+        for i in range(first, last):
+            head.maximum[i] = largest_score(scores + (i - begin) * head.wide, i + 1) * head.scale
+        for i in range(first, last):
+            head.inverse[i] = <float>1.0 / exponentials(head, scores + (i - begin) * head.wide, i)
+        for i in range(first, last):
+            scale_row(scores + (i - begin) * head.wide, i + 1, head.inverse[i])
+        first = last
+
+
+cdef inline float largest_score(float *row, int64_t n) noexcept nogil:
+    """The largest of row (n,), which is filled up to whole registers with what exp makes +0 of.
+
+    The scale is positive, so the largest scaled score is the scaled largest score, to the bit.
+    """
+    cdef int64_t tail = (n - 1) // 16 * 16, j
+    cdef f16 largest
+    f16_store(row + tail, f16_first(f16_load(row + tail), n - tail, -INFINITY))
     largest = f16_load(row)
     for j in range(16, n, 16):
         largest = f16_max(largest, f16_load(row + j))
-    # The scale is positive, so the largest scaled score is the scaled largest score, to the bit.
-    head.maximum[i] = f16_largest(largest) * head.scale
-    maximum = f16_set1(head.maximum[i])
-    for j in range(0, n, 16):
+    return f16_largest(largest)
+
+
+cdef inline float exponentials(const Head *head, float *row, int64_t i) noexcept nogil:
+    """Query i's scores become e^(score - maximum); returns their sum."""
+    cdef f16 total = f16_set1(0.0), scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), e
+    cdef int64_t j
+    for j in range(0, i + 1, 16):
         e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))
         total = f16_add(total, e)
         f16_store(row + j, e)
-    head.inverse[i] = <float>1.0 / f16_sum(total)
-    inverse = f16_set1(head.inverse[i])
+    return f16_sum(total)
+
+
+cdef inline void scale_row(float *row, int64_t n, float factor) noexcept nogil:
+    cdef f16 f = f16_set1(factor)
+    cdef int64_t j
     for j in range(0, n, 16):
-        f16_store(row + j, f16_mul(f16_load(row + j), inverse))
+        f16_store(row + j, f16_mul(f16_load(row + j), f))
 
 
 cdef void rows_product(

@@ -140,11 +140,19 @@ INLINE vf vf_scale(vf x, vf n)
 #endif
 }
 
-/* The larger of two; a NaN in either comes through. */
+/* The larger of two; a NaN in either comes through. The instruction gives b where either is one. */
 INLINE vf vf_max(vf a, vf b)
 {
+#if LANES == 16
+    __m512 x = (__m512)a;
+    return (vf)_mm512_mask_mov_ps(_mm512_max_ps(x, (__m512)b), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+#elif LANES == 8
+    __m256 x = (__m256)a;
+    return (vf)_mm256_blendv_ps(_mm256_max_ps(x, (__m256)b), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+#else
     vf larger = vf_select(a > b, a, b);      /* b where a is NaN, b where b is NaN */
     return vf_select(a == a, larger, a);
+#endif
 }
 
 /* Row i becomes column i of a square of LANES registers: at each distance, the lanes that stand on the wrong side of
@@ -219,6 +227,21 @@ INLINE f16 f16_sqrt(f16 a) { EACH_REGISTER a.v[r_] = vf_sqrt(a.v[r_]); return a;
 INLINE f16 f16_fma(f16 a, f16 b, f16 c) { EACH_REGISTER c.v[r_] = vf_fma(a.v[r_], b.v[r_], c.v[r_]); return c; }
 INLINE f16 f16_max(f16 a, f16 b) { EACH_REGISTER a.v[r_] = vf_max(a.v[r_], b.v[r_]); return a; }
 
+/* The first n lanes of a, the others `rest`; n may be more than 16. */
+INLINE f16 f16_first(f16 a, long n, float rest)
+{
+    const vi lane =
+#if LANES == 16
+        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif LANES == 8
+        {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+        {0, 1, 2, 3};
+#endif
+    EACH_REGISTER a.v[r_] = vf_select(lane < vi_set1((int32_t)(n > 16 ? 16 : n) - r_ * LANES), a.v[r_], vf_set1(rest));
+    return a;
+}
+
 /* min(a, bound); a NaN stays one. */
 INLINE f16 f16_at_most(f16 a, float bound)
 {
@@ -232,30 +255,44 @@ INLINE f16 f16_flush_below(f16 a, float bound)
     return a;
 }
 
-/* Lane i + lane i+8, then i+4, i+2, i+1: the one tree by which sixteen lanes become one number. */
-INLINE float f16_sum(f16 a)
+/* The lanes i + distance of a register, for i < distance; what stands in the others does not matter. */
+#if LANES == 16
+#define LANES_FROM(distance) {distance, distance + 1, distance + 2, distance + 3, distance + 4, distance + 5, \
+    distance + 6, distance + 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#elif LANES == 8
+#define LANES_FROM(distance) {distance, distance + 1, distance + 2, distance + 3, 4, 5, 6, 7}
+#else
+#define LANES_FROM(distance) {distance, distance + 1, 2, 3}
+#endif
+
+INLINE vf vf_permute(vf a, vi from)
 {
-    float t[16];
-    f16_store(t, a);
-    for (int i = 0; i < 8; i++) t[i] += t[i + 8];
-    for (int i = 0; i < 4; i++) t[i] += t[i + 4];
-    t[0] += t[2];
-    t[1] += t[3];
-    return t[0] + t[1];
+#if LANES == 16
+    return (vf)_mm512_permutexvar_ps((__m512i)from, (__m512)a);
+#elif LANES == 8
+    return (vf)_mm256_permutevar8x32_ps((__m256)a, (__m256i)from);
+#else
+    vf r;
+    for (int i = 0; i < LANES; i++) r[i] = a[from[i]];
+    return r;
+#endif
 }
 
-/* The larger of two numbers; a NaN in either comes through. */
-INLINE float larger(float a, float b) { return a != a || a > b ? a : b; }
+/* Lane i and lane i+8, then i+4, i+2, i+1: the one tree by which sixteen lanes become one number. */
+#define F16_TREE(name, combine)                                                                     \
+    INLINE float name(f16 a)                                                                        \
+    {                                                                                               \
+        for (int n = REGISTERS / 2; n > 0; n /= 2)                                                  \
+            for (int r = 0; r < n; r++) a.v[r] = combine(a.v[r], a.v[r + n]);                       \
+        vf t = a.v[0];                                                                              \
+        if (LANES > 8) t = combine(t, vf_permute(t, (vi)LANES_FROM(8)));                            \
+        if (LANES > 4) t = combine(t, vf_permute(t, (vi)LANES_FROM(4)));                            \
+        t = combine(t, vf_permute(t, (vi)LANES_FROM(2)));                                           \
+        return combine(t, vf_permute(t, (vi)LANES_FROM(1)))[0];                                     \
+    }
 
-INLINE float f16_largest(f16 a)
-{
-    float t[16];
-    f16_store(t, a);
-    for (int i = 0; i < 8; i++) t[i] = larger(t[i], t[i + 8]);
-    for (int i = 0; i < 4; i++) t[i] = larger(t[i], t[i + 4]);
-    t[0] = larger(t[0], t[2]);
-    t[1] = larger(t[1], t[3]);
-    return larger(t[0], t[1]);
-}
+INLINE vf vf_add(vf a, vf b) { return a + b; }
+F16_TREE(f16_sum, vf_add)
+F16_TREE(f16_largest, vf_max)
 
 #endif

@@ -18,6 +18,7 @@ cdef extern from "simd.h" nogil:
     f16 f16_sqrt(f16 a)
     f16 f16_fma(f16 a, f16 b, f16 c)
     f16 f16_max(f16 a, f16 b)
+    f16 f16_first(f16 a, long n, float rest)
     f16 f16_at_most(f16 a, float bound)
     f16 f16_flush_below(f16 a, float bound)
     float f16_sum(f16 a)
