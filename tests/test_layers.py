@@ -31,7 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
     "cllm.teams": ("cllm.reduction",),
     "cllm.memory": ("cllm.lowering", "cllm.reduction", "cllm.teams"),
-    "cllm.workers": ("cllm.lowering", "cllm.reduction", "cllm.teams"),
+    "cllm.workers": ("cllm.kernels", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.engine": (
         "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lowering", "cllm.memory", "cllm.recording", "cllm.reduction",
         "cllm.teams", "cllm.workers",

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from cllm import aligned, kernels
 from cllm.engine import refuse_status
+from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
 from cllm.memory import check_memory
 from cllm.program import Program
 from cllm.teams import form_teams
-from cllm.workers import Workers, at
+from cllm.workers import Workers
 
 
 class Decoder:
@@ -40,8 +41,8 @@ class Decoder:
         self.logits = self._workers.arenas[0][offset : offset + program.vocab_size]  # (V,) after the last token fed
         self._n = 0
         self._executor = kernels.executor.Executor(
-            lowered.ops.ctypes.data, len(lowered.ops), lowered.packings.ctypes.data, len(lowered.packings),
-            at(self._workers.records), n_threads, program.n_trainable, self._packed.ctypes.data,
+            at(lowered.ops), len(lowered.ops), at(lowered.packings), len(lowered.packings),
+            at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
         )
         self._executor.pack(kernels.address(parameters))
 
@@ -59,7 +60,7 @@ class Decoder:
         self._tokens[: len(kept)] = kept
         self._n = first  # what is still known if the call does not end well
         self._executor.set_batch(
-            self._tokens.ctypes.data, 0, 0, 0, self._sequence.ctypes.data, 0, 0, len(kept), first, 0, 0
+            at(self._tokens), 0, 0, 0, at(self._sequence), 0, 0, len(kept), first, 0, 0
         )
         refuse_status(self._executor.run(False), "decoder", self._program)
         self._n = len(kept)

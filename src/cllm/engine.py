@@ -20,6 +20,7 @@ from cllm import aligned, kernels
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
+from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
 from cllm.memory import check_memory, engine_memory
@@ -28,7 +29,7 @@ from cllm.program import Program
 from cllm.recording import Recording, recording
 from cllm.reduction import count_shards, shard_boundaries
 from cllm.teams import form_teams
-from cllm.workers import GradientMemory, Workers, at
+from cllm.workers import GradientMemory, Workers
 
 if TYPE_CHECKING:
     from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer

@@ -88,6 +88,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=cpu.pause)
 
 enter_floats, leave_floats = cpu.enter_floats, cpu.leave_floats
+at = cpu.address_of  # of any contiguous array; `address` looks at it first
 exp64, log64, sin64, cos64, pow64 = _scalars.exp64, _scalars.log64, _scalars.sin64, _scalars.cos64, _scalars.pow64
 tanh64, erf64 = _scalars.tanh64, _scalars.erf64
 
@@ -108,7 +109,7 @@ def address(array: NDArray[Any], dtype: Any = np.float32, who: str = "kernels") 
             who, f"{array.dtype} array, {'' if array.flags.c_contiguous else 'not '}contiguous",
             f"a C-contiguous {np.dtype(dtype)} array", "convert it with numpy.ascontiguousarray",
         )
-    return int(array.ctypes.data)
+    return at(array)
 
 
 def _writable(array: Float32, who: str) -> int:
@@ -176,7 +177,7 @@ class Norms:
         """The global norm of gradient (P,): not finite if any element is not, or if squares overflow float32."""
         with region(n_threads) as busy:
             _finite.column_squares(
-                address(gradient), int(self._matrices.ctypes.data), len(self._matrices), address(self._sums),
+                address(gradient), at(self._matrices), len(self._matrices), address(self._sums),
                 n_threads, busy,
             )
         return _finite.chain_norm(address(self._sums), self._sums.size)

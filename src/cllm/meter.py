@@ -34,6 +34,7 @@ class Meter:
         self.n_threads = n_threads
         self.parallel_seconds = 0.0
         self._busy = np.zeros((n_threads, SPREAD))
+        self.address = int(self._busy.ctypes.data)
 
     def __enter__(self) -> Meter:
         """From zero."""
@@ -54,9 +55,6 @@ class Meter:
         """Of a step that took so many seconds of wall time."""
         return utilisation_of(self.busy, self.parallel_seconds, seconds)
 
-    def _address(self) -> int:
-        return int(self._busy.ctypes.data)
-
 
 _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
@@ -69,7 +67,7 @@ def region(n_threads: int) -> Iterator[int]:
         yield 0
         return
     begin = perf_counter()
-    yield meter._address()
+    yield meter.address
     meter.parallel_seconds += perf_counter() - begin
 
 

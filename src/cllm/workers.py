@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned
+from cllm.kernels import at
 from cllm.lowering import WORKER, Lowered
 from cllm.reduction import fold_run, meetings
 from cllm.teams import Team
 
 Float32 = NDArray[np.float32]
-
-
-def at(array: NDArray[Any]) -> int:
-    return int(array.ctypes.data)
 
 
 class Workers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -73,7 +72,7 @@ class JsonlSink:
 
     def emit(self, report: StepReport) -> None:
         """Append one line."""
-        self._writer.write(dataclasses.asdict(report))
+        self._writer.write(vars(report))
 
     def close(self) -> None:
         """Give the file back."""
