@@ -46,7 +46,7 @@ class CllmStep:
             AdamWConfig(learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON, weight_decay=task.weight_decay)
         )
         self.optimizer.init(program.parameters)
-        self.description = f"cllm {__version__}, {kernels.ISA}, {self.engine.n_shards} shards"
+        self.description = f"cllm {__version__}, {task.dtype}, {kernels.ISA}, {self.engine.n_shards} shards"
 
     def __call__(self, step: int) -> float:
         result = self.engine.gradient(self.parameters, self.batches[step % len(self.batches)], self.reducer)

@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from benchmarks.machine import describe
 from benchmarks.model import flops_of
 from benchmarks.options import names
 from benchmarks.pace import agree, check_steps, run_steps
-from benchmarks.peers import PEERS
+from benchmarks.peers import BFLOAT16, PEERS
 from benchmarks.process import Run
 from benchmarks.results import Comparison, Side
 from benchmarks.rounds import measure
@@ -59,6 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--peers", type=names(PEERS, none=True), default=("eager",), help=f"the same, of {', '.join(PEERS)}; or none"
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of cllm's products")
     parser.add_argument("--runs", type=int, default=7, help="of each side, at least 5")
     parser.add_argument("--seconds", type=float, default=2.0, help="about as long as one run lasts")
     parser.add_argument("--fused", action="store_true", help="PyTorch's fused AdamW, which nanoGPT leaves to GPUs")
@@ -78,7 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def compare(config: str, options: argparse.Namespace) -> tuple[Comparison, bool]:
     """What was found, and whether a side computes something else than cllm."""
-    task, n_threads = TASKS[config], options.threads
+    task, n_threads = replace(TASKS[config], dtype=options.dtype), options.threads
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         field = Field(folder, task, n_threads, stack, options.fused, options.mkl_as_intel, options.llmc)
@@ -120,7 +122,8 @@ def is_right(entrant: Entrant, field: Field, ours: list[float]) -> bool:
     """Whether a side's losses are those that cllm finds with the same model."""
     peer, theirs = entrant.peer, entrant.losses
     expected = ours if peer.variant(field.task) == field.task else field.reference(peer, len(ours))
-    right, first, later = agree(expected, theirs, peer.tolerance), *peer.tolerance
+    tolerance = peer.tolerance if field.task.dtype == "float32" else BFLOAT16
+    right, first, later = agree(expected, theirs, tolerance), *tolerance
     print(
         f"{peer.name}: loss at the given weights {theirs[0]:.7f}, cllm's {expected[0]:.7f} (within {first:g}); "
         f"at step {len(ours)} {theirs[-1]:.7f}, cllm's {expected[-1]:.7f} (within {later:g})"

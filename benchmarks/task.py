@@ -36,6 +36,7 @@ class Task:
     max_norm: float | None = 1.0  # what the gradient is clipped to
     weight_decay: float = 0.1
     micro_batch_size: int | None = None  # cllm's shards, where they are not its own choice
+    dtype: str = "float32"  # of cllm's products; a peer has its own
 
     @property
     def n_tokens(self) -> int:

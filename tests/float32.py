@@ -35,6 +35,29 @@ def chain(a: Float32, b: Float32, start: Float32 | float = 0.0, keep: NDArray[np
     return total
 
 
+def bf16(x: Float32) -> Float32:
+    """To the nearest bfloat16, ties to even; subnormals become zeros (numerics rule 12)."""
+    exponent = np.frexp(x)[1]
+    unit = np.ldexp(np.float64(1.0), exponent - 8)  # of the last of eight significant bits
+    with np.errstate(over="ignore"):  # what is nearer to infinity than to the largest number
+        return flushed((np.rint(x.astype(np.float64) / unit) * unit).astype(np.float32))
+
+
+def flushed(x: Float32) -> Float32:
+    """Subnormals as signed zeros."""
+    return np.where(np.abs(x) < np.float32(2.0**-126), np.copysign(np.float32(0.0), x), x)
+
+
+def pair_chain(a: Float32, b: Float32, start: Float32 | float = 0.0) -> Float32:
+    """As chain, in bfloat16: of each pair of terms first the odd one, then the even one; a missing one is +0."""
+    total = flushed(np.broadcast_to(np.float32(start), (len(a), b.shape[1])).copy())
+    a, b = (np.pad(bf16(x), padding) for x, padding in ((a, ((0, 0), (0, len(b) % 2))), (b, ((0, len(b) % 2), (0, 0)))))
+    for k in range(0, len(b), 2):
+        for term in (k + 1, k):
+            total = flushed(fma(a[:, term : term + 1], b[term], total))
+    return total
+
+
 def column_chain(x: Float32, start: Float32 | float = 0.0) -> Float32:
     """start + the sum of x's rows, one after the other."""
     total = np.broadcast_to(np.float32(start), x.shape[1:]).copy()

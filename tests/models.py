@@ -16,13 +16,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout": {"dropout": 0.2, "activation": "gelu"},
     "odd": {"n_embd": 39, "n_head": 3, "block_size": 61, "vocab_size": 97, "bias": False},
+    "bf16": {"dtype": "bfloat16", "activation": "gelu"},
 }
 
 
 def shape(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "vocab_size": 37, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 20, "dropout": 0.0, "bias": True,
-        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5,
+        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5, "dtype": "float32",
     }
     return SimpleNamespace(**{**values, **changes})
 

@@ -15,7 +15,7 @@ from tests.layers import ROOT, SOURCES, imports, modules
 from tests.ops.cases import CASES
 
 KERNEL_SOURCES = SOURCES / "cllm" / "_kernels"
-DECODING_ALONE = {"logits"}  # no loss and no backward: tests/test_generate.py compares it with the full forward
+DECODING_ALONE = {"logits", "logits_bf16"}  # no backward: tests/test_generate.py compares them
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -36,7 +36,7 @@ def test_every_kernel_of_an_op_has_its_op() -> None:
 
 
 def test_every_op_is_a_file_of_ops() -> None:
-    files = {path.stem for path in (SOURCES / "cllm" / "ops").glob("*.py")} - {"__init__", "kind"}
+    files = {path.stem for path in (SOURCES / "cllm" / "ops").glob("*.py")} - {"__init__", "bf16", "kind"}
     assert {kind.forward.__module__.rsplit(".", 1)[1] for kind in OPS.values()} == files
 
 

@@ -26,10 +26,12 @@ def test_gradients_agree_with_the_reference(name: str) -> None:
     exact = {n: v.astype(np.float64) for n, v in program.views(parameters)}
     reference = Reference(program, exact, batch.inputs, batch.targets, batch.weights, batch=batch.index, seed=7)
     loss = reference.run()
-    assert result.loss == pytest.approx(loss / result.weight_sum, rel=1e-6)
+    # In bfloat16 a float32 and a float64 that differ in their last bits may be rounded to neighbours.
+    loss_bound, bound = (1e-4, 1e-2) if name == "bf16" else (1e-6, 1e-5)
+    assert result.loss == pytest.approx(loss / result.weight_sum, rel=loss_bound)
     for parameter, gradient in program.views(result.gradient):
         expected = reference.gradients[parameter] / result.weight_sum
-        assert np.linalg.norm(gradient - expected) <= 1e-5 * np.linalg.norm(expected), parameter
+        assert np.linalg.norm(gradient - expected) <= bound * np.linalg.norm(expected), parameter
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -140,7 +142,7 @@ def test_a_token_outside_the_vocabulary_is_refused() -> None:
 def test_an_impossible_size_is_refused_before_it_is_allocated() -> None:
     shape = SimpleNamespace(
         vocab_size=50257, block_size=1024, n_layer=24, n_head=64, n_embd=65536, dropout=0.0, bias=True,
-        activation="gelu_tanh", layernorm_epsilon=1e-5,
+        activation="gelu_tanh", layernorm_epsilon=1e-5, dtype="float32",
     )
     with pytest.raises(MemoryLimitError, match="GB"):
         Engine(build(shape, "train"), 512, 2)

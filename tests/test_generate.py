@@ -23,22 +23,24 @@ def decoding(name: str = "plain", **changes: object) -> tuple[Decoder, np.ndarra
     return Decoder(program, parameters), parameters, program
 
 
-def test_one_at_a_time_is_all_at_once_to_the_bit() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_at_a_time_is_all_at_once_to_the_bit(dtype: str) -> None:
     tokens = [(7 * n + 3) % 37 for n in range(16)]
-    stepwise, parameters, program = decoding()
+    stepwise, parameters, program = decoding(dtype=dtype)
     for n, token in enumerate(tokens):
         logits = stepwise.feed([token]).copy()
         whole = Decoder(program, parameters).feed(tokens[: n + 1])
         assert logits.tobytes() == whole.tobytes()
 
 
-def test_logits_agree_with_the_reference() -> None:
-    decoder, parameters, program = decoding()
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 1e-2)])
+def test_logits_agree_with_the_reference(dtype: str, bound: float) -> None:
+    decoder, parameters, program = decoding(dtype=dtype)
     tokens = np.array([[5, 0, 36, 12, 7]])
     reference = Reference(program, {n: v.astype(float) for n, v in program.views(parameters)}, tokens)
     reference.run()
     exact = reference.values["logits"]
-    assert np.linalg.norm(decoder.feed(tokens[0]) - exact) <= 1e-5 * np.linalg.norm(exact)
+    assert np.linalg.norm(decoder.feed(tokens[0]) - exact) <= bound * np.linalg.norm(exact)
 
 
 def test_a_full_block_forgets_the_oldest() -> None:

@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 __all__ = [
-    "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "add_arrays", "address", "cos64",
-    "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "leave_floats", "log64", "map_float32",
-    "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments", "sgd", "sin64",
-    "sum_reducer", "tanh64",
+    "BF16_NATIVE", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "add_arrays",
+    "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "leave_floats", "log64",
+    "map_float32", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments", "sgd", "sin64",
+    "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
 NUMERICS_VERSION = 1
 
 OP_MODULES = (
-    "activation", "attention", "dropout", "embedding", "linear", "loss", "norm", "residual",
+    "activation", "attention", "dropout", "embedding", "linear", "linear_bf16", "loss", "norm", "residual",
 )
 
 
@@ -91,6 +91,15 @@ enter_floats, leave_floats = cpu.enter_floats, cpu.leave_floats
 at = cpu.address_of  # of any contiguous array; `address` looks at it first
 exp64, log64, sin64, cos64, pow64 = _scalars.exp64, _scalars.log64, _scalars.sin64, _scalars.cos64, _scalars.pow64
 tanh64, erf64 = _scalars.tanh64, _scalars.erf64
+
+
+def use_native_bf16(native: bool) -> bool:
+    """Multiply bfloat16 by the processor's own instruction, or not; returns whether it is now. No bit depends on it."""
+    built = [_load(module).use_native(native and cpu.bf16()) for module in ("executor", "linear_bf16", "loss")]
+    return native and cpu.bf16() and all(built)
+
+
+BF16_NATIVE = use_native_bf16(True)
 
 
 def op_kernels() -> dict[str, int]:

@@ -29,7 +29,9 @@ _OP = np.dtype(
         ("size", np.int64, MAX_SIZES), ("number", np.float64, MAX_NUMBERS),
     ]
 )
-_PACKING = np.dtype([(f, np.int64) for f in ("source", "target", "depth", "columns", "depth_step", "column_step")])
+_PACKING = np.dtype(
+    [(f, np.int64) for f in ("source", "target", "depth", "columns", "depth_step", "column_step", "pairs")]
+)
 WORKER = np.dtype(
     [
         ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("first_shard", np.int64),
@@ -156,8 +158,8 @@ class _Panels:
     def __init__(self, program: Program) -> None:
         self.size = 0
         self._program = program
-        self._places: dict[tuple[str, bool], int] = {}
-        self._packings: list[tuple[int, int, int, int, int, int]] = []
+        self._places: dict[tuple[str, bool, bool], int] = {}
+        self._packings: list[tuple[int, ...]] = []
 
     def pack(self, op: Op) -> list[int]:
         """Where an op's matrix lies: for its forward and, in training, its backward; nowhere if it has none."""
@@ -166,18 +168,20 @@ class _Panels:
         name, depth_is_rows = op.slots[op.kind.matrix], op.kind.depth_is_rows
         assert name is not None
         orientations = (depth_is_rows, not depth_is_rows) if self._program.mode == "train" else (depth_is_rows,)
-        return [self._pack(name, orientation) for orientation in orientations]
+        return [self._pack(name, orientation, op.kind.pairs) for orientation in orientations]
 
-    def _pack(self, name: str, depth_is_rows: bool) -> int:
-        if (name, depth_is_rows) not in self._places:
+    def _pack(self, name: str, depth_is_rows: bool, pairs: bool) -> int:
+        key = name, depth_is_rows, pairs
+        if key not in self._places:
             parameter = self._program.table[name]
             rows, columns = parameter.shape
             orientation = (rows, columns, columns, 1) if depth_is_rows else (columns, rows, 1, columns)
-            self._places[name, depth_is_rows] = self.size
-            self._packings.append((parameter.offset, self.size, *orientation))
+            self._places[key] = self.size
+            self._packings.append((parameter.offset, self.size, *orientation, int(pairs)))
             width = kernels.executor.TILE_COLUMNS
-            self.size += orientation[0] * (-(-orientation[1] // width) * width)
-        return self._places[name, depth_is_rows]
+            depth = -(-orientation[0] // 2) if pairs else orientation[0]  # a pair takes as much as a float32
+            self.size += depth * (-(-orientation[1] // width) * width)
+        return self._places[key]
 
     def packings(self) -> NDArray[Any]:
         return np.array(self._packings, dtype=_PACKING)

@@ -39,7 +39,6 @@ DATA = "data.path=book.txt"
         ("model.preset=3", "preset = 3", "tiny, mini", ""),
         ("model.dropout=1.0", "[model] dropout = 1.0", "at least 0 and below 1", ""),
         ("model.activation=gelu_tan", 'activation = "gelu_tan"', "gelu_tanh, gelu", 'did you mean "gelu_tanh"?'),
-        ("model.dtype=bfloat16", 'dtype = "bfloat16"', '"float32"', "float32 only"),
         ("model.dtype=float31", 'dtype = "float31"', "float32", 'did you mean "float32"?'),
         ("data.path=17", "[data] path = 17", "text", 'write "17", with quotes'),
         ("data.source=a.txt", "[data] has source but no loader", "a loader", "add loader"),

@@ -9,12 +9,22 @@ def linear(columns: int, bias: bool = True):
     return lambda p, x: p.linear(x, "w", columns, bias=bias)
 
 
+def linear_bf16(columns: int, bias: bool = True):
+    return lambda p, x: p.linear_bf16(x, "w", columns, bias=bias)
+
+
 CASES = [
     Case("linear", (48,), linear(64)),
     Case("linear_no_bias", (31,), linear(37, bias=False), 3, 7),
     Case("linear_one", (1,), linear(1), 1, 1),
     Case("linear_many_tokens", (17,), linear(33), 3, 97),
     Case("linear_many_channels", (401,), linear(19), 1, 3),
+    Case("linear_bf16", (48,), linear_bf16(64)),
+    Case("linear_bf16_no_bias", (31,), linear_bf16(37, bias=False), 3, 7),
+    Case("linear_bf16_one", (1,), linear_bf16(1), 1, 1),
+    Case("linear_bf16_blocks_of_tokens", (17,), linear_bf16(33), 3, 197),
+    Case("linear_bf16_many_channels", (401,), linear_bf16(19), 1, 3),
+    Case("linear_bf16_blocks_of_channels", (8197,), linear_bf16(3), 1, 3),
     Case("layernorm", (48,), lambda p, x: p.layernorm(x, "ln")),
     Case("layernorm_odd_no_bias", (13,), lambda p, x: p.layernorm(x, "ln", bias=False), 1, 3),
     Case("layernorm_one", (1,), lambda p, x: p.layernorm(x, "ln"), 1, 1),
@@ -41,4 +51,7 @@ CASES = [
     Case("cross_entropy", (24,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 2, 9, 65),
     Case("cross_entropy_odd", (7,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 3, 43, 11),
     Case("cross_entropy_one", (1,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 1, 1, 2),
+    Case("cross_entropy_bf16", (24,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 2, 9, 65),
+    Case("cross_entropy_bf16_odd", (7,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 3, 43, 11),
+    Case("cross_entropy_bf16_one", (1,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 1, 1, 2),
 ]

@@ -12,13 +12,13 @@ import numpy as np
 
 from cllm import kernels
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op
-from tests.float32 import Float32, chain, column_chain, dot16, fma, sum16
+from tests.float32 import Float32, chain, column_chain, dot16, fma, pair_chain, sum16
 
 Arrays = Mapping[str, np.ndarray]
 ONE = np.float32(1.0)
 
 
-def linear(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+def linear(op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] = chain) -> dict[str, Float32]:
     x, weight, dy = values["x0"], values["w.weight"], values["d/w.y"]
     results = {
         "w.y": chain(x, weight, values.get("w.bias", 0.0)),
@@ -28,6 +28,10 @@ def linear(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
     if "w.bias" in values:
         results["d/w.bias"] = column_chain(dy, start.get("d/w.bias", 0.0))
     return results
+
+
+def linear_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    return linear(op, values, start, pair_chain)
 
 
 def layernorm(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
@@ -85,7 +89,13 @@ def probabilities(scores: Float32, causal: np.ndarray, scale: np.float32) -> Flo
     return e * (ONE / sum16(e))[:, None]
 
 
-def cross_entropy(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+def cross_entropy_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    return cross_entropy(op, values, start, pair_chain)
+
+
+def cross_entropy(
+    op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] = chain
+) -> dict[str, Float32]:
     head, targets = values["wte.weight"], values[TARGETS].reshape(-1)
     counted = targets >= 0
     x, target, weight = values["x0"][counted], targets[counted], values[WEIGHTS].reshape(-1)[counted]
@@ -125,5 +135,6 @@ def position(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
 
 CHAINS: dict[str, Callable[[Op, Arrays, Arrays], dict[str, Float32]]] = {
     "linear": linear, "layernorm": layernorm, "attention": attention, "cross_entropy": cross_entropy,
+    "linear_bf16": linear_bf16, "cross_entropy_bf16": cross_entropy_bf16,
     "embedding": embedding, "position": position,
 }

@@ -26,6 +26,7 @@ cdef extern from *:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
             && __builtin_cpu_supports("bmi2");
     }
+    static int has_bf16(void) { __builtin_cpu_init(); return __builtin_cpu_supports("avx512bf16"); }
     static int has_v4(void)
     {
         return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
@@ -35,6 +36,7 @@ cdef extern from *:
     #else
     static int has_v3(void) { return 0; }
     static int has_v4(void) { return 0; }
+    static int has_bf16(void) { return 0; }
     #endif
 
     #if defined(__OPTIMIZE__)
@@ -53,6 +55,7 @@ cdef extern from *:
     void openmp_pause()
     int has_v3()
     int has_v4()
+    int has_bf16()
     const int OPTIMISED
     const int LIMITED
 
@@ -65,6 +68,11 @@ def instruction_sets():
     if has_v4():
         sets.insert(0, "v4")
     return sets
+
+
+def bf16():
+    """Whether this processor multiplies bfloat16 by AVX512-BF16."""
+    return bool(has_bf16())
 
 
 def openmp():

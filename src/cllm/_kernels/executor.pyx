@@ -10,7 +10,9 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
+from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.gemm cimport pack_panels
+from cllm._kernels.gemm_bf16 cimport pack_pairs
 from cllm._kernels.op cimport (
     AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
 )
@@ -182,10 +184,16 @@ cdef void pack_part(const Step *step, const Packing *packings, int n_packings, i
     cdef int i
     for i in range(n_packings):
         p = &packings[i]
-        pack_panels(
-            step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
-            part, n_parts,
-        )
+        if p.pairs:
+            pack_pairs(
+                bf16, <pair *>(step.packed + p.target), step.parameters + p.source, p.depth, p.columns, p.depth_step,
+                p.column_step, part, n_parts,
+            )
+        else:
+            pack_panels(
+                step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
+                part, n_parts,
+            )
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
@@ -210,6 +218,16 @@ cdef void merge_part(
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
+
+
+cdef const Bf16 *bf16 = &bf16_emulated
+
+
+def use_native(bint native):
+    """Whether to multiply bfloat16 by the processor's own instruction, which changes no bit; returns whether it is built."""
+    global bf16
+    bf16 = &bf16_native if native else &bf16_emulated
+    return &bf16_native != &bf16_emulated
 
 
 def address_of(capsule):

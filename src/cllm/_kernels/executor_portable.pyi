@@ -9,6 +9,7 @@ FOLD: int
 MEET: int
 
 def address_of(capsule: object) -> int: ...
+def use_native(native: bool) -> bool: ...
 
 class Executor:
     def __init__(

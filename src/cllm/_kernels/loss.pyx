@@ -8,8 +8,10 @@ that is not counted (target -1) enters no chain: counted rows are gathered befor
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
+from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, panel_product, product
+from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
     transposed_of, value_of,
@@ -47,9 +49,21 @@ cdef struct Chunk:
     float *x                     # (CHUNK, C) gathered
     float *dx                    # (CHUNK, C)
     float *panel                 # (CHUNK, TILE_COLUMNS), this thread's own
+    const Bf16 *bf16             # NULL: products are in float32
+    pair *room                   # of products in bfloat16, this thread's own
 
 
-cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *room) noexcept nogil:
+cdef const Bf16 *bf16 = &bf16_emulated
+
+
+def use_native(bint native):
+    """Whether to multiply bfloat16 by the processor's own instruction, which changes no bit; returns whether it is built."""
+    global bf16
+    bf16 = &bf16_native if native else &bf16_emulated
+    return &bf16_native != &bf16_emulated
+
+
+cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *room, const Bf16 *bf16) noexcept nogil:
     cdef int64_t before_panel
     chunk.wide = (op.size[V] + 31) // 32 * 32    # room for a tail of lanes
     chunk.next = <int64_t *>room
@@ -58,6 +72,8 @@ cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *
     chunk.dx = chunk.x + CHUNK * op.size[C]
     before_panel = chunk.dx + CHUNK * op.size[C] - room
     chunk.panel = shard.scratch + before_panel
+    chunk.bf16 = bf16
+    chunk.room = <pair *>(chunk.panel + CHUNK * TILE_COLUMNS)
 
 
 cdef inline int64_t gather(
@@ -94,9 +110,9 @@ cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bin
     cdef const float *weight = value_of(op, shard, TOKEN_WEIGHT)
     cdef float *loss = value_of(op, shard, LOSS)
     cdef int64_t i, row
-    product(
-        chunk.end - chunk.begin, op.size[V], op.size[C], chunk.logits + chunk.begin * chunk.wide, chunk.wide,
-        chunk.x + chunk.begin * op.size[C], op.size[C], 1, packed_of(op, shard, HEAD), NULL, 0, 0, 1,
+    token_product(
+        chunk, op.size[V], op.size[C], chunk.logits + chunk.begin * chunk.wide, chunk.wide,
+        chunk.x + chunk.begin * op.size[C], op.size[C], packed_of(op, shard, HEAD), False,
     )
     for i in range(chunk.begin, chunk.end):
         row = chunk.row[i]
@@ -104,6 +120,21 @@ cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bin
             return BAD_TOKEN
         loss[row] = token_loss(chunk.logits + i * chunk.wide, op.size[V], target[row], weight[row], gradient)
     return DONE
+
+
+cdef inline void token_product(
+    const Chunk *chunk, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row,
+    const float *panels, bint add,
+) noexcept nogil:
+    """C (n, columns) OUT or ADD = A (n, depth) times panels, for the part's tokens."""
+    cdef int64_t n = chunk.end - chunk.begin
+    cdef const float *start = c if add else NULL
+    if chunk.bf16 != NULL:
+        product_bf16(
+            chunk.bf16, n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row, chunk.room, 0, 1,
+        )
+    else:
+        product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, 0, 1)
 
 
 cdef float token_loss(float *logits, int64_t v, int64_t target, float weight, bint gradient) noexcept nogil:
@@ -137,12 +168,12 @@ cdef float token_loss(float *logits, int64_t v, int64_t target, float weight, bi
     return loss
 
 
-cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
     """loss (rows,) OUT; x (rows, C), target (rows,) int32, token weight (rows,), head (V, C) in panels IN."""
     cdef int64_t rows = shard.n_sequences * shard.time, row = part_begin(rows, 1, part, n_parts)
     cdef int64_t end = part_begin(rows, 1, part + 1, n_parts)
     cdef Chunk chunk
-    lay_out(&chunk, op, shard, shard.scratch)
+    lay_out(&chunk, op, shard, shard.scratch, bf16)
     clear_uncounted(op, shard, row, end)
     while row < end:
         if shard.interrupted(shard):
@@ -153,7 +184,7 @@ cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, i
     return DONE
 
 
-cdef int cross_entropy_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
     """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN.
 
     A chunk takes two phases: each part makes the losses and dx of its tokens, and then, from the dlogits of all, its
@@ -161,7 +192,7 @@ cdef int cross_entropy_backward(const Op *op, const Shard *shard, int64_t part, 
     """
     cdef int64_t rows = shard.n_sequences * shard.time, number = shard.phase // 2, begin, end
     cdef Chunk chunk
-    lay_out(&chunk, op, shard, shard.shared)
+    lay_out(&chunk, op, shard, shard.shared, bf16)
     if shard.phase == 0:
         prepare_rows(op, shard, part_begin(rows, 1, part, n_parts), part_begin(rows, 1, part + 1, n_parts))
     begin = chunk.next[number & 1] if number > 0 else 0
@@ -195,9 +226,9 @@ cdef void input_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcep
     if adds_to(op, X):
         for i in range(chunk.begin, chunk.end):
             memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
-    product(
-        chunk.end - chunk.begin, c, op.size[V], own, c, chunk.logits + chunk.begin * chunk.wide, chunk.wide, 1,
-        transposed_of(op, shard, HEAD), own if adds_to(op, X) else NULL, c, 0, 1,
+    token_product(
+        chunk, c, op.size[V], own, c, chunk.logits + chunk.begin * chunk.wide, chunk.wide,
+        transposed_of(op, shard, HEAD), adds_to(op, X),
     )
     for i in range(chunk.begin, chunk.end):
         memcpy(dx + chunk.row[i] * c, chunk.dx + i * c, c * sizeof(float))
@@ -212,6 +243,12 @@ cdef void head_gradient(
     cdef int64_t end = part_begin(n_panels_of(c) * n_tiles, 1, part + 1, n_parts)
     cdef float *dhead
     if gradient_of(op, shard, HEAD) == NULL:
+        return
+    if chunk.bf16 != NULL:
+        weight_gradient_bf16(
+            chunk.bf16, chunk.n, v, c, gradient_of(op, shard, HEAD), chunk.logits, chunk.wide, chunk.x, c, add,
+            chunk.room, part, n_parts,
+        )
         return
     while unit < end:
         p = unit // n_tiles
@@ -237,7 +274,37 @@ cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t 
     return DONE
 
 
+cdef int logits_bf16_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """As logits_forward, by products in bfloat16."""
+    cdef int64_t last = shard.n_sequences * shard.time - 1
+    product_bf16(
+        bf16, 1, op.size[V], op.size[C], value_of(op, shard, Y), op.size[V],
+        value_of(op, shard, X) + last * op.size[C], op.size[C], <const pair *>packed_of(op, shard, 2), NULL, 0,
+        <pair *>shard.scratch, part, n_parts,
+    )
+    return DONE
+
+
+cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return forward(op, shard, part, n_parts, NULL)
+
+
+cdef int cross_entropy_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return backward(op, shard, part, n_parts, NULL)
+
+
+cdef int cross_entropy_bf16_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return forward(op, shard, part, n_parts, bf16)
+
+
+cdef int cross_entropy_bf16_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return backward(op, shard, part, n_parts, bf16)
+
+
 KERNELS = {
+    "cross_entropy_bf16_forward": kernel_capsule(cross_entropy_bf16_forward),
+    "cross_entropy_bf16_backward": kernel_capsule(cross_entropy_bf16_backward),
+    "logits_bf16_forward": kernel_capsule(logits_bf16_forward),
     "cross_entropy_forward": kernel_capsule(cross_entropy_forward),
     "cross_entropy_backward": kernel_capsule(cross_entropy_backward),
     "logits_forward": kernel_capsule(logits_forward),

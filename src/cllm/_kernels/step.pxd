@@ -28,8 +28,8 @@ cdef enum:
 
 
 cdef struct Packing:
-    # One matrix (depth, columns) of the parameters, as panels.
-    int64_t source, target, depth, columns, depth_step, column_step
+    # One matrix (depth, columns) of the parameters, as panels of float32 or of pairs of bfloat16.
+    int64_t source, target, depth, columns, depth_step, column_step, pairs
 
 
 cdef struct Event:

@@ -37,6 +37,7 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "isa": kernels.ISA,
         "isa_reason": f"CLLM_ISA={env.isa()}" if env.isa() else f"best of {', '.join(cpu.instruction_sets())}",
+        "bf16": "native" if kernels.BF16_NATIVE else "emulated",
         "openmp": int(kernels.OPENMP > 0),
         "openmp_version": kernels.OPENMP,
         "abi3": int(cpu.limited_api()),

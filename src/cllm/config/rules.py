@@ -9,7 +9,7 @@ from cllm.config.schema import Config
 from cllm.errors import ConfigError, did_you_mean
 from cllm.philox import SEED_BITS
 
-DTYPES = ("float32",)
+DTYPES = ("float32", "bfloat16")
 COMMUNICATORS = ("single",)
 
 
@@ -33,8 +33,6 @@ def _heads_divide_channels(config: Config) -> None:
 
 def _dtype_is_there(config: Config) -> None:
     dtype = config.model.dtype
-    if dtype == "bfloat16":
-        _refuse('[model] dtype = "bfloat16"', '"float32"', "leave it out: this version knows float32 only")
     if dtype not in DTYPES:
         _refuse(f"[model] dtype = {shown(dtype)}", choices(DTYPES), did_you_mean(dtype, DTYPES))
 

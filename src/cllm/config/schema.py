@@ -38,7 +38,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     bias: whether linear layers and norms have biases
     activation: gelu_tanh (as GPT-2) or gelu (exact)
     layernorm_epsilon: added to the variance
-    dtype: of parameters and activations
+    dtype: of what matrix products multiply, float32 or bfloat16; what is stored, added up and normalised is float32
     """
 
     family: Text = "gpt2"

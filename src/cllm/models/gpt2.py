@@ -32,6 +32,8 @@ class Shape(Protocol):
     @property
     def activation(self) -> str: ...
     @property
+    def dtype(self) -> str: ...
+    @property
     def layernorm_epsilon(self) -> float: ...
 
 
@@ -45,10 +47,8 @@ def build(config: Shape, mode: Mode) -> Program:
     for layer in range(config.n_layer):
         x = block(p, x, f"transformer.h.{layer}", config, config.n_layer, config.n_head)
     x = p.layernorm(x, "transformer.ln_f", config.layernorm_epsilon, bias=config.bias)
-    if mode == "decode":
-        p.logits(x, "lm_head", "transformer.wte.weight")
-    else:
-        p.cross_entropy(x, "lm_head", "transformer.wte.weight")
+    logits, cross_entropy = (p.logits, p.cross_entropy) if _is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
+    (logits if mode == "decode" else cross_entropy)(x, "lm_head", "transformer.wte.weight")
     return p
 
 
@@ -58,17 +58,23 @@ def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: in
     # Two matrices a block write to the residual stream; section 2.3 of the paper scales them so that its
     # variance does not grow with depth.
     last = 0.02 / sqrt(2.0 * n_layer)
+    linear = p.linear if _is_plain(config) else p.linear_bf16
 
     h = p.layernorm(x, f"{name}.ln_1", epsilon, bias=bias)
-    h = p.linear(h, f"{name}.attn.c_attn", 3 * channels, bias=bias)
+    h = linear(h, f"{name}.attn.c_attn", 3 * channels, bias=bias)
     h = p.attention(h, f"{name}.attn", n_head, config.dropout)
-    h = p.linear(h, f"{name}.attn.c_proj", channels, bias=bias, deviation=last)
+    h = linear(h, f"{name}.attn.c_proj", channels, bias=bias, deviation=last)
     h = p.dropout(h, f"{name}.attn.resid_dropout", config.dropout)
     x = p.add(x, h, f"{name}.attn.residual")
 
     h = p.layernorm(x, f"{name}.ln_2", epsilon, bias=bias)
-    h = p.linear(h, f"{name}.mlp.c_fc", 4 * channels, bias=bias)
+    h = linear(h, f"{name}.mlp.c_fc", 4 * channels, bias=bias)
     h = p.gelu(h, f"{name}.mlp.act") if config.activation == "gelu" else p.gelu_tanh(h, f"{name}.mlp.act")
-    h = p.linear(h, f"{name}.mlp.c_proj", channels, bias=bias, deviation=last)
+    h = linear(h, f"{name}.mlp.c_proj", channels, bias=bias, deviation=last)
     h = p.dropout(h, f"{name}.mlp.dropout", config.dropout)
     return p.add(x, h, f"{name}.mlp.residual")
+
+
+def _is_plain(config: Shape) -> bool:
+    """Products in float32, as all the rest is in any case."""
+    return config.dtype == "float32"

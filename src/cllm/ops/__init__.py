@@ -2,13 +2,13 @@
 
 from cllm.ops.add import ADD
 from cllm.ops.attention import ATTENTION
-from cllm.ops.cross_entropy import CROSS_ENTROPY, LOGITS
+from cllm.ops.cross_entropy import CROSS_ENTROPY, CROSS_ENTROPY_BF16, LOGITS, LOGITS_BF16
 from cllm.ops.dropout import DROPOUT
 from cllm.ops.embedding import EMBEDDING
 from cllm.ops.gelu import GELU, GELU_TANH
 from cllm.ops.kind import Call, OpKind
 from cllm.ops.layernorm import LAYERNORM
-from cllm.ops.linear import LINEAR
+from cllm.ops.linear import LINEAR, LINEAR_BF16
 from cllm.ops.position import POSITION
 
 __all__ = ["OPS", "Call", "OpKind"]
@@ -16,6 +16,7 @@ __all__ = ["OPS", "Call", "OpKind"]
 OPS = {
     kind.name: kind
     for kind in (
-        ADD, ATTENTION, CROSS_ENTROPY, DROPOUT, EMBEDDING, GELU, GELU_TANH, LAYERNORM, LINEAR, LOGITS, POSITION,
+        ADD, ATTENTION, CROSS_ENTROPY, CROSS_ENTROPY_BF16, DROPOUT, EMBEDDING, GELU, GELU_TANH, LAYERNORM, LINEAR,
+        LINEAR_BF16, LOGITS, LOGITS_BF16, POSITION,
     )
 }

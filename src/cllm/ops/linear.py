@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cllm.ops.bf16 import PANEL, ROOM, rounded
 from cllm.ops.kind import Array, Attributes, Call, OpKind
 from cllm.program import Program
 
@@ -9,12 +10,14 @@ from cllm.program import Program
 DEPTH_BLOCK, WIDEST_PANEL = 512, 32
 
 
-def build(p: Program, x: str, name: str, columns: int, bias: bool = True, deviation: float = 0.02) -> str:
+def build(
+    p: Program, x: str, name: str, columns: int, bias: bool = True, deviation: float = 0.02, kind: str = "linear"
+) -> str:
     depth = p.width(x)
     weight = p.parameter(f"{name}.weight", (depth, columns), deviation=deviation, decay=True)
     shift = p.parameter(f"{name}.bias", (columns,)) if bias else None
     return p.append(
-        "linear", name, outputs=(p.buffer(f"{name}.y", columns),), inputs=(x,), parameters=(weight, shift),
+        kind, name, outputs=(p.buffer(f"{name}.y", columns),), inputs=(x,), parameters=(weight, shift),
         depth=depth, columns=columns,
     )
 
@@ -41,4 +44,31 @@ def scratch(attributes: Attributes, time: int) -> int:
 
 LINEAR = OpKind(
     "linear", build, forward, backward, sizes=("depth", "columns"), reads=(1,), matrix=2, flops=flops, scratch=scratch,
+)
+
+
+def build_bf16(p: Program, x: str, name: str, columns: int, bias: bool = True, deviation: float = 0.02) -> str:
+    """The same with its three products in bfloat16; what is stored, and the sum of a bias's gradient, is float32."""
+    return build(p, x, name, columns, bias, deviation, "linear_bf16")
+
+
+def forward_bf16(call: Call, x: Array, weight: Array, bias: Array | None) -> tuple[Array, ...]:
+    return forward(call, rounded(x), rounded(weight), bias)
+
+
+def backward_bf16(
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], x: Array, weight: Array, bias: Array | None
+) -> tuple[Array | None, ...]:
+    (dy,) = gradients
+    dx, dweight, _ = backward(call, (rounded(dy),), outputs, rounded(x), rounded(weight), None)
+    return dx, dweight, None if bias is None else dy.sum(axis=0)
+
+
+def scratch_bf16(attributes: Attributes, time: int) -> int:
+    return ROOM + PANEL
+
+
+LINEAR_BF16 = OpKind(
+    "linear_bf16", build_bf16, forward_bf16, backward_bf16, sizes=("depth", "columns"), reads=(1,), matrix=2,
+    pairs=True, flops=flops, scratch=scratch_bf16,
 )

@@ -1,0 +1,69 @@
+/* The body of a register tile, for the files that include it: sums stay in registers while k runs, one chain an element.
+ *
+ * The file says what a term is made of: WORD, its type in memory, and REGISTER, in a register; SPREAD(p), one of A in
+ * every lane; LOAD(p), those of B; MULTIPLY_ADD(a, b, sum). The sizes are constants here, and the compiler unrolls a copy
+ * for each number of rows and registers, so that no tile pays for rows that it does not have. */
+#include "tile.h"
+
+/* FULL; `depth` terms and then a triangle's; a triangle's and then `depth` terms. */
+enum shape { FULL, THEN_LOWER, UPPER_THEN };
+
+INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
+                 float *c, long c_row, const WORD *a, long a_row, long a_step, const WORD *b,
+                 const float *start, long start_row)
+{
+    vf sum[TILE_ROWS][2];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < registers; j++)
+            sum[i][j] = start ? vf_load_n(start + i * start_row + j * LANES, columns - j * LANES) : vf_set1(0.0f);
+
+/* Term k of the rows first .. last - 1. */
+#define TERM(first, last) do {                                                              \
+        REGISTER b0 = LOAD(b), b1 = registers > 1 ? LOAD(b + LANES) : b0;               \
+        _Pragma("GCC unroll 16")                                                             \
+        for (int i = first; i < last; i++) {                                                 \
+            REGISTER x = SPREAD(a + i * a_row);                                         \
+            sum[i][0] = MULTIPLY_ADD(x, b0, sum[i][0]);                                      \
+            if (registers > 1) sum[i][1] = MULTIPLY_ADD(x, b1, sum[i][1]);                   \
+        }                                                                                    \
+        a += a_step;                                                                         \
+        b += TILE_COLUMNS;                                                                   \
+    } while (0)
+
+    if (shape == UPPER_THEN)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k++) TERM(0, k + 1);
+    for (long k = 0; k < depth; k++) TERM(0, rows);
+    if (shape == THEN_LOWER)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k++) TERM(k, rows);
+#undef TERM
+
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < registers; j++)
+            vf_store_n(c + i * c_row + j * LANES, sum[i][j], columns - j * LANES);
+}
+
+#define CALL(rows, registers, shape) \
+    tile(rows, registers, shape, columns, depth, c, c_row, a, a_row, a_step, b, start, start_row)
+#define CASE(n, shape) case n: if (columns > LANES) CALL(n, 2, shape); else CALL(n, 1, shape); return;
+
+#if TILE_ROWS == 14
+#define CASES(shape) CASE(1, shape) CASE(2, shape) CASE(3, shape) CASE(4, shape) CASE(5, shape) CASE(6, shape) \
+    CASE(7, shape) CASE(8, shape) CASE(9, shape) CASE(10, shape) CASE(11, shape) CASE(12, shape) \
+    CASE(13, shape) CASE(14, shape)
+#else
+#define CASES(shape) CASE(1, shape) CASE(2, shape) CASE(3, shape) CASE(4, shape) CASE(5, shape) CASE(6, shape)
+#endif
+
+#define TILE(name, shape)                                                                             \
+    void name(long rows, long columns, long depth, float *c, long c_row, const WORD *a, long a_row,    \
+              long a_step, const WORD *b, const float *start, long start_row)                          \
+    {                                                                                                  \
+        switch (rows) { CASES(shape) }                                                                 \
+    }
