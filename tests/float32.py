@@ -48,13 +48,22 @@ def flushed(x: Float32) -> Float32:
     return np.where(np.abs(x) < np.float32(2.0**-126), np.copysign(np.float32(0.0), x), x)
 
 
-def pair_chain(a: Float32, b: Float32, start: Float32 | float = 0.0) -> Float32:
-    """As chain, in bfloat16: of each pair of terms first the odd one, then the even one; a missing one is +0."""
+def pair_chain(
+    a: Float32, b: Float32, start: Float32 | float = 0.0, keep: NDArray[np.bool] | None = None
+) -> Float32:
+    """As chain, in bfloat16: of each pair of terms first the odd one, then the even one; a missing one is +0.
+
+    A pair of which neither is kept does not enter.
+    """
     total = flushed(np.broadcast_to(np.float32(start), (len(a), b.shape[1])).copy())
     a, b = (np.pad(bf16(x), padding) for x, padding in ((a, ((0, 0), (0, len(b) % 2))), (b, ((0, len(b) % 2), (0, 0)))))
+    kept = np.ones(a.shape, dtype=bool) if keep is None else np.pad(keep, ((0, 0), (0, keep.shape[1] % 2)))
     for k in range(0, len(b), 2):
+        longer = total
         for term in (k + 1, k):
-            total = flushed(fma(a[:, term : term + 1], b[term], total))
+            factors = (np.where(kept[:, term : term + 1], x, np.float32(0.0)) for x in (a[:, term : term + 1], b[term]))
+            longer = flushed(fma(*factors, longer))
+        total = np.where(kept[:, k : k + 2].any(axis=1, keepdims=True), longer, total)
     return total
 
 

@@ -39,8 +39,11 @@ __all__ = [
 NUMERICS_VERSION = 1
 
 OP_MODULES = (
-    "activation", "attention", "dropout", "embedding", "linear", "linear_bf16", "loss", "norm", "residual",
+    "activation", "attention", "attention_bf16", "dropout", "embedding", "linear", "linear_bf16", "loss", "norm",
+    "residual",
 )
+
+BF16_MODULES = ("attention_bf16", "executor", "linear_bf16", "loss")
 
 
 def choose_instruction_set() -> str:
@@ -95,7 +98,7 @@ tanh64, erf64 = _scalars.tanh64, _scalars.erf64
 
 def use_native_bf16(native: bool) -> bool:
     """Multiply bfloat16 by the processor's own instruction, or not; returns whether it is now. No bit depends on it."""
-    built = [_load(module).use_native(native and cpu.bf16()) for module in ("executor", "linear_bf16", "loss")]
+    built = [_load(module).use_native(native and cpu.bf16()) for module in BF16_MODULES]
     return native and cpu.bf16() and all(built)
 
 

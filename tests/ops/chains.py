@@ -53,7 +53,11 @@ def layernorm(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
     return results
 
 
-def attention(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+def attention_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    return attention(op, values, start, pair_chain)
+
+
+def attention(op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] = chain) -> dict[str, Float32]:
     n_sequences, time = values[TOKENS].shape
     n_head, size = op.attributes["n_head"], op.attributes["channels"] // op.attributes["n_head"]
     qkv = values["x0"].reshape(n_sequences, time, 3, n_head, size)
@@ -65,11 +69,14 @@ def attention(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
             here = sequence, slice(None), head
             out[here], dqkv[sequence, :, :, head] = attention_head(
                 qkv[sequence, :, :, head], dout[here], dqkv[sequence, :, :, head], np.float32(op.attributes["scale"]),
+                chain,
             )
     return {"attn.y": out.reshape(-1, n_head * size), "d/x0": dqkv.reshape(-1, 3 * n_head * size)}
 
 
-def attention_head(qkv: Float32, dout: Float32, start: Float32, scale: np.float32) -> tuple[Float32, Float32]:
+def attention_head(
+    qkv: Float32, dout: Float32, start: Float32, scale: np.float32, chain: Callable[..., Float32]
+) -> tuple[Float32, Float32]:
     """out (T, HS) and dqkv (T, 3, HS) of qkv (T, 3, HS), dout (T, HS)."""
     (q, k, v), causal = np.moveaxis(qkv, 1, 0), np.tril(np.ones((len(qkv), len(qkv)), dtype=bool))
     p = probabilities(chain(q, k.T), causal, scale)
@@ -135,6 +142,6 @@ def position(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
 
 CHAINS: dict[str, Callable[[Op, Arrays, Arrays], dict[str, Float32]]] = {
     "linear": linear, "layernorm": layernorm, "attention": attention, "cross_entropy": cross_entropy,
-    "linear_bf16": linear_bf16, "cross_entropy_bf16": cross_entropy_bf16,
+    "attention_bf16": attention_bf16, "linear_bf16": linear_bf16, "cross_entropy_bf16": cross_entropy_bf16,
     "embedding": embedding, "position": position,
 }

@@ -10,66 +10,12 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product
-from cllm._kernels.masks cimport drop
-from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
-from cllm._kernels.simd cimport (
-    ROW_COLUMNS, TILE_COLUMNS, f16, f16_add, f16_exp, f16_first, f16_fma, f16_largest, f16_load, f16_load_n, f16_max,
-    f16_mul, f16_set1, f16_store, f16_store_n, f16_sub, f16_sum, tile_pack, tile_row, tile_then_lower, tile_upper_then,
+from cllm._kernels.heads cimport (
+    C, DROPOUT, N_HEAD, OUT, QKV, QUERIES, Head, drop_row, head_of, n_blocks_of, out_offset, score_gradients, softmax_rows,
+    wide_of,
 )
-
-cdef extern from "math.h" nogil:
-    const float INFINITY
-
-cdef enum:
-    OUT = 0
-    MAXIMUM = 1
-    INVERSE = 2
-    QKV = 3
-    # size
-    C = 0
-    N_HEAD = 1
-    # number
-    SCALE = 0
-    DROPOUT = 1
-    # The most queries that are worked on together: their scores (QUERIES, T) stay in the second-level cache.
-    QUERIES = 64
-    # And of which the softmax is: up to 1,000 keys their rows stay in the first-level cache.
-    TOGETHER = 8
-
-
-cdef struct Head:
-    # One head of one sequence. Matrices of the shard have row strides 3C (qkv) and C (out).
-    int64_t time, size, wide, row        # T, HS, row stride of scores, row stride 3C
-    int64_t sample, first_element        # of the dropout mask
-    float scale
-    const float *q
-    const float *k
-    const float *v
-    float *maximum                       # (T,)
-    float *inverse                       # (T,)
-
-
-cdef inline int64_t wide_of(int64_t n) noexcept nogil:
-    """Row stride of scratch: a multiple of every panel and of 16 lanes, so that a tail has room."""
-    return (n + 31) // 32 * 32
-
-
-cdef inline Head head_of(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
-    cdef Head head
-    cdef int64_t n_head = op.size[N_HEAD], c = op.size[C], sequence = unit // n_head, h = unit % n_head
-    head.time = shard.time
-    head.size = c // n_head
-    head.wide = wide_of(shard.time)
-    head.row = 3 * c
-    head.sample = shard.sequence + sequence
-    head.first_element = h * shard.time * shard.time
-    head.scale = <float>op.number[SCALE]
-    head.q = value_of(op, shard, QKV) + sequence * shard.time * 3 * c + h * head.size
-    head.k = head.q + c
-    head.v = head.k + c
-    head.maximum = value_of(op, shard, MAXIMUM) + unit * shard.time
-    head.inverse = value_of(op, shard, INVERSE) + unit * shard.time
-    return head
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_pack, tile_row, tile_then_lower, tile_upper_then
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
@@ -107,11 +53,6 @@ cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *ou
         column += ROW_COLUMNS
 
 
-cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
-    cdef int64_t n_head = op.size[N_HEAD]
-    return unit // n_head * shard.time * op.size[C] + unit % n_head * (op.size[C] // n_head)
-
-
 cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
     """out (T, HS) with row stride C, from row `first` on."""
     cdef int64_t t = head.time, wide = head.wide, n = t - shard.first, n_blocks = n_blocks_of(n), block, begin, end, i
@@ -130,10 +71,6 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
         rows_product(head, begin, end, out + begin * op.size[C], op.size[C], scores, values, False)
 
 
-cdef inline int64_t n_blocks_of(int64_t n_queries) noexcept nogil:
-    return (n_queries + QUERIES - 1) // QUERIES
-
-
 cdef void scores_product(
     const Head *head, int64_t begin, int64_t end, float *c, const float *a, int64_t a_row, const float *panels,
 ) noexcept nogil:
@@ -149,61 +86,6 @@ cdef void scores_product(
             a + begin * a_row, a_row, 1, panels + p * head.size * TILE_COLUMNS, NULL, 0,
             first * n_tiles // rows if first > 0 else 0, n_tiles,
         )
-
-
-cdef inline void drop_row(const Op *op, const Shard *shard, const Head *head, float *row, int64_t i) noexcept nogil:
-    drop(
-        op, shard, head.sample, head.first_element + i * head.time, i + 1, row, row, op.number[DROPOUT], False,
-    )
-
-
-cdef void softmax_rows(const Head *head, float *scores, int64_t begin, int64_t end) noexcept nogil:
-    """Queries begin:end, scores (end - begin, wide), of the keys up to each become probabilities.
-
-    A few rows take each of the three steps together: a row alone would wait for its own maximum and sum.
-    """
-    cdef int64_t first = begin, last, i
-    while first < end:
-        last = min(first + TOGETHER, end)
-        for i in range(first, last):
-            head.maximum[i] = largest_score(scores + (i - begin) * head.wide, i + 1) * head.scale
-        for i in range(first, last):
-            head.inverse[i] = <float>1.0 / exponentials(head, scores + (i - begin) * head.wide, i)
-        for i in range(first, last):
-            scale_row(scores + (i - begin) * head.wide, i + 1, head.inverse[i])
-        first = last
-
-
-cdef inline float largest_score(float *row, int64_t n) noexcept nogil:
-    """The largest of row (n,), which is filled up to whole registers with what exp makes +0 of.
-
-    The scale is positive, so the largest scaled score is the scaled largest score, to the bit.
-    """
-    cdef int64_t tail = (n - 1) // 16 * 16, j
-    cdef f16 largest
-    f16_store(row + tail, f16_first(f16_load(row + tail), n - tail, -INFINITY))
-    largest = f16_load(row)
-    for j in range(16, n, 16):
-        largest = f16_max(largest, f16_load(row + j))
-    return f16_largest(largest)
-
-
-cdef inline float exponentials(const Head *head, float *row, int64_t i) noexcept nogil:
-    """Query i's scores become e^(score - maximum); returns their sum."""
-    cdef f16 total = f16_set1(0.0), scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), e
-    cdef int64_t j
-    for j in range(0, i + 1, 16):
-        e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))
-        total = f16_add(total, e)
-        f16_store(row + j, e)
-    return f16_sum(total)
-
-
-cdef inline void scale_row(float *row, int64_t n, float factor) noexcept nogil:
-    cdef f16 f = f16_set1(factor)
-    cdef int64_t j
-    for j in range(0, n, 16):
-        f16_store(row + j, f16_mul(f16_load(row + j), f))
 
 
 cdef void rows_product(
@@ -268,50 +150,6 @@ cdef void head_backward(
         rows_product(head, begin, end, dq + begin * head.row, head.row, dscores, key_rows, add)
         columns_product(head, begin, end, dq + c, dscores, query_rows, add)
         columns_product(head, begin, end, dq + 2 * c, scores, dout_rows, add)
-
-
-cdef void score_gradients(
-    const Op *op, const Shard *shard, const Head *head, int64_t begin, int64_t end,
-    float *scores, float *dscores, const float *out, const float *dout,
-) noexcept nogil:
-    """scores become the probabilities that were applied; dscores, dout · v so far, the gradient of q · k."""
-    cdef int64_t i, c = op.size[C]
-    cdef float *row
-    cdef float *drow
-    for i in range(begin, end):
-        row = scores + (i - begin) * head.wide
-        drow = dscores + (i - begin) * head.wide
-        probabilities_again(head, row, i)
-        if op.number[DROPOUT] > 0.0:
-            drop_row(op, shard, head, drow, i)
-        softmax_gradient(drow, row, i + 1, dot(out + i * c, dout + i * c, head.size), head.scale)
-        if op.number[DROPOUT] > 0.0:
-            drop_row(op, shard, head, row, i)
-
-
-cdef void probabilities_again(const Head *head, float *row, int64_t i) noexcept nogil:
-    """The forward's operations on the forward's maximum and 1 / sum: the same bits."""
-    cdef f16 scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), inverse = f16_set1(head.inverse[i]), e
-    cdef int64_t j
-    for j in range(0, i + 1, 16):
-        e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))
-        f16_store(row + j, f16_mul(e, inverse))
-
-
-cdef inline void softmax_gradient(float *d, const float *p, int64_t n, float mean, float scale) noexcept nogil:
-    """d (n,) becomes p * (d - mean) * scale; mean = sum of p * d, which is out · dout."""
-    cdef int64_t j
-    cdef f16 m = f16_set1(mean), s = f16_set1(scale)
-    for j in range(0, n, 16):
-        f16_store(d + j, f16_mul(f16_mul(f16_sub(f16_load(d + j), m), f16_load(p + j)), s))
-
-
-cdef inline float dot(const float *a, const float *b, int64_t n) noexcept nogil:
-    cdef f16 total = f16_set1(0.0)
-    cdef int64_t i
-    for i in range(0, n, 16):
-        total = f16_fma(f16_load_n(a + i, n - i), f16_load_n(b + i, n - i), total)
-    return f16_sum(total)
 
 
 cdef void columns_product(

@@ -9,6 +9,8 @@
 #define REGISTER vi
 #define SPREAD(p) vi_set1((int32_t)*(p))
 #define LOAD(p) vp_load(p)
+#define FIRST_OF_PAIR(x) ((x) & vi_set1(0xffff))
+#define SECOND_OF_PAIR(x) ((x) & vi_set1((int32_t)0xffff0000))
 
 INLINE vi vp_load(const pair *p) { vi v; memcpy(&v, p, sizeof v); return v; }
 INLINE void vp_store(pair *p, vi v) { memcpy(p, &v, sizeof v); }
@@ -42,7 +44,7 @@ INLINE void flushing_ends(uint64_t saved) { (void)saved; }
 #define MULTIPLY_ADD(a, b, sum) vf_fma(even_of(a), even_of(b), vf_fma(odd_of(a), odd_of(b), sum))
 
 INLINE vf even_of(vi a) { return (vf)((vu)a << 16); }
-INLINE vf odd_of(vi a) { return (vf)(a & vi_set1((int32_t)0xffff0000)); }
+INLINE vf odd_of(vi a) { return (vf)SECOND_OF_PAIR(a); }
 
 /* To nearest, ties to even, in the upper half; subnormals become signed zeros, and a NaN stays one. */
 INLINE vu rounded(vf x)
@@ -98,14 +100,25 @@ INLINE void flushing_ends(uint64_t saved) { (void)saved; }
 #include "tile_body.h"
 
 static TILE(product, FULL)
+static TILE(then_lower_even, THEN_LOWER_EVEN)
+static TILE(then_lower_odd, THEN_LOWER_ODD)
+static TILE(upper_even_then, UPPER_EVEN_THEN)
+static TILE(upper_odd_then, UPPER_ODD_THEN)
 
-static void tile_of_pairs(long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row,
-                          long a_step, const pair *b, const float *start, long start_row)
-{
-    const uint64_t saved = flushing_begins();
-    product(rows, columns, n_pairs, c, c_row, a, a_row, a_step, b, start, start_row);
-    flushing_ends(saved);
-}
+#define FLUSHING(name)                                                                                              \
+    static void name##_flushing(long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row, \
+                                long a_step, const pair *b, const float *start, long start_row)                     \
+    {                                                                                                               \
+        const uint64_t saved = flushing_begins();                                                                   \
+        name(rows, columns, n_pairs, c, c_row, a, a_row, a_step, b, start, start_row);                              \
+        flushing_ends(saved);                                                                                       \
+    }
+
+FLUSHING(product)
+FLUSHING(then_lower_even)
+FLUSHING(then_lower_odd)
+FLUSHING(upper_even_then)
+FLUSHING(upper_odd_then)
 
 static void along(pair *out, const float *a, long rows, long depth, long a_row)
 {
@@ -159,4 +172,7 @@ static void pack(pair *panel, const float *b, long depth, long columns, long dep
     else pack_turned(panel, b, depth, columns, column_step);
 }
 
-const Bf16 BF16 = {tile_of_pairs, along, across, pack};
+const Bf16 BF16 = {
+    product_flushing, {then_lower_even_flushing, then_lower_odd_flushing},
+    {upper_even_then_flushing, upper_odd_then_flushing}, along, across, pack,
+};

@@ -13,11 +13,21 @@
 
 typedef uint32_t pair;
 
+typedef void PairTile(long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row, long a_step,
+                      const pair *b, const float *start, long start_row);
+
 typedef struct {
     /* As tile_product of tile.h with pairs for terms: A's pair (i, p) at a[i * a_row + p * a_step], B
      * (n_pairs, TILE_COLUMNS). */
-    void (*tile)(long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row, long a_step,
-                 const pair *b, const float *start, long start_row);
+    PairTile *tile;
+
+    /* As tile_then_lower, for row numbers from an even or, [1], an odd one on: n_pairs of terms that all rows take, and
+     * then those of the triangle, row i up to its own number. */
+    PairTile *then_lower[2];
+
+    /* As tile_upper_then: row i from its own number on. The triangle has ceil(rows / 2) pairs, the first of them with the
+     * first row's number in it, and n_pairs follow. */
+    PairTile *upper_then[2];
 
     /* Rows become pairs along them: out (rows, ceil(depth / 2)) OUT of a (rows, depth) IN, row stride a_row.
      * Up to 15 pairs behind the last are written over. */

@@ -6,9 +6,15 @@ from libc.stdint cimport uint32_t
 cdef extern from "bf16.h" nogil:
     ctypedef uint32_t pair
 
+    ctypedef void PairTile(
+        long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row, long a_step,
+        const pair *b, const float *start, long start_row,
+    ) noexcept nogil
+
     ctypedef struct Bf16:
-        void (*tile)(long rows, long columns, long n_pairs, float *c, long c_row, const pair *a, long a_row, long a_step,
-                     const pair *b, const float *start, long start_row) noexcept nogil
+        PairTile *tile
+        PairTile *then_lower[2]
+        PairTile *upper_then[2]
         void (*along)(pair *out, const float *a, long rows, long depth, long a_row) noexcept nogil
         void (*across)(pair *out, long out_row, const float *a, long rows, long columns, long a_row) noexcept nogil
         void (*pack)(pair *panel, const float *b, long depth, long columns, long depth_step, long column_step) noexcept nogil

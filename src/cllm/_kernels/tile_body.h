@@ -5,8 +5,9 @@
  * for each number of rows and registers, so that no tile pays for rows that it does not have. */
 #include "tile.h"
 
-/* FULL; `depth` terms and then a triangle's; a triangle's and then `depth` terms. */
-enum shape { FULL, THEN_LOWER, UPPER_THEN };
+/* FULL; `depth` terms and then a triangle's; a triangle's and then `depth` terms. Where a term is a pair of them, a row's
+ * triangle may begin or end between the two: in which rows that is depends on whether the first row's number is odd. */
+enum shape { FULL, THEN_LOWER, UPPER_THEN, THEN_LOWER_EVEN, THEN_LOWER_ODD, UPPER_EVEN_THEN, UPPER_ODD_THEN };
 
 INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
                  float *c, long c_row, const WORD *a, long a_row, long a_step, const WORD *b,
@@ -22,10 +23,10 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
 
 /* Term k of the rows first .. last - 1. */
 #define TERM(first, last) do {                                                              \
-        REGISTER b0 = LOAD(b), b1 = registers > 1 ? LOAD(b + LANES) : b0;               \
+        REGISTER b0 = LOAD(b), b1 = registers > 1 ? LOAD(b + LANES) : b0;                    \
         _Pragma("GCC unroll 16")                                                             \
         for (int i = first; i < last; i++) {                                                 \
-            REGISTER x = SPREAD(a + i * a_row);                                         \
+            REGISTER x = SPREAD(a + i * a_row);                                              \
             sum[i][0] = MULTIPLY_ADD(x, b0, sum[i][0]);                                      \
             if (registers > 1) sum[i][1] = MULTIPLY_ADD(x, b1, sum[i][1]);                   \
         }                                                                                    \
@@ -33,14 +34,38 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
         b += TILE_COLUMNS;                                                                   \
     } while (0)
 
+/* Of the same term one row's half, which KEEP(x) leaves of a register. */
+#define HALF(i, KEEP) do {                                                                   \
+        REGISTER x = KEEP(SPREAD(a + (i) * a_row));                                          \
+        sum[i][0] = MULTIPLY_ADD(x, KEEP(LOAD(b)), sum[i][0]);                               \
+        if (registers > 1) sum[i][1] = MULTIPLY_ADD(x, KEEP(LOAD(b + LANES)), sum[i][1]);    \
+    } while (0)
+
     if (shape == UPPER_THEN)
 #pragma GCC unroll 16
         for (int k = 0; k < rows; k++) TERM(0, k + 1);
+#if defined(SECOND_OF_PAIR)
+    if (shape == UPPER_EVEN_THEN)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k += 2) { if (k + 1 < rows) HALF(k + 1, SECOND_OF_PAIR); TERM(0, k + 1); }
+    if (shape == UPPER_ODD_THEN)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k += 2) { HALF(k, SECOND_OF_PAIR); TERM(0, k); }
+#endif
     for (long k = 0; k < depth; k++) TERM(0, rows);
     if (shape == THEN_LOWER)
 #pragma GCC unroll 16
         for (int k = 0; k < rows; k++) TERM(k, rows);
+#if defined(FIRST_OF_PAIR)
+    if (shape == THEN_LOWER_EVEN)
+#pragma GCC unroll 16
+        for (int k = 0; k < rows; k += 2) { HALF(k, FIRST_OF_PAIR); TERM(k + 1, rows); }
+    if (shape == THEN_LOWER_ODD)
+#pragma GCC unroll 16
+        for (int k = 1; k < rows; k += 2) { HALF(k, FIRST_OF_PAIR); TERM(k + 1, rows); }
+#endif
 #undef TERM
+#undef HALF
 
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)

@@ -58,11 +58,11 @@ def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: in
     # Two matrices a block write to the residual stream; section 2.3 of the paper scales them so that its
     # variance does not grow with depth.
     last = 0.02 / sqrt(2.0 * n_layer)
-    linear = p.linear if _is_plain(config) else p.linear_bf16
+    linear, attention = (p.linear, p.attention) if _is_plain(config) else (p.linear_bf16, p.attention_bf16)
 
     h = p.layernorm(x, f"{name}.ln_1", epsilon, bias=bias)
     h = linear(h, f"{name}.attn.c_attn", 3 * channels, bias=bias)
-    h = p.attention(h, f"{name}.attn", n_head, config.dropout)
+    h = attention(h, f"{name}.attn", n_head, config.dropout)
     h = linear(h, f"{name}.attn.c_proj", channels, bias=bias, deviation=last)
     h = p.dropout(h, f"{name}.attn.resid_dropout", config.dropout)
     x = p.add(x, h, f"{name}.attn.residual")

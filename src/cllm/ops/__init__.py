@@ -1,7 +1,7 @@
 """The ops: one file each, with its shape rule, its float64 definition and what the engine must know of it."""
 
 from cllm.ops.add import ADD
-from cllm.ops.attention import ATTENTION
+from cllm.ops.attention import ATTENTION, ATTENTION_BF16
 from cllm.ops.cross_entropy import CROSS_ENTROPY, CROSS_ENTROPY_BF16, LOGITS, LOGITS_BF16
 from cllm.ops.dropout import DROPOUT
 from cllm.ops.embedding import EMBEDDING
@@ -16,7 +16,7 @@ __all__ = ["OPS", "Call", "OpKind"]
 OPS = {
     kind.name: kind
     for kind in (
-        ADD, ATTENTION, CROSS_ENTROPY, CROSS_ENTROPY_BF16, DROPOUT, EMBEDDING, GELU, GELU_TANH, LAYERNORM, LINEAR,
-        LINEAR_BF16, LOGITS, LOGITS_BF16, POSITION,
+        ADD, ATTENTION, ATTENTION_BF16, CROSS_ENTROPY, CROSS_ENTROPY_BF16, DROPOUT, EMBEDDING, GELU, GELU_TANH,
+        LAYERNORM, LINEAR, LINEAR_BF16, LOGITS, LOGITS_BF16, POSITION,
     )
 }

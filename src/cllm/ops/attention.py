@@ -6,11 +6,13 @@ the backward makes the same probabilities again: no T x T tensor outlives the op
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
 
 from cllm.errors import ProgramError
+from cllm.ops.bf16 import rounded
 from cllm.ops.dropout import mask
 from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width, rows_to_sequences
 from cllm.program import Program
@@ -18,12 +20,14 @@ from cllm.program import Program
 QUERIES = 64  # of the kernel's block
 
 
-def build(p: Program, qkv: str, name: str, n_head: int, dropout: float = 0.0) -> str:
+def build(
+    p: Program, qkv: str, name: str, n_head: int, dropout: float = 0.0, kind: str = "attention"
+) -> str:
     channels = p.width(qkv) // 3
     if channels % n_head:
         raise ProgramError(name, f"{channels} channels", f"a multiple of {n_head} heads", "change n_head or n_embd")
     return p.append(
-        "attention", name, outputs=(p.buffer(f"{name}.y", channels),),
+        kind, name, outputs=(p.buffer(f"{name}.y", channels),),
         saved=(p.buffer(f"{name}.maximum", n_head), p.buffer(f"{name}.inverse", n_head)), inputs=(qkv,),
         channels=channels, n_head=n_head, scale=1.0 / sqrt(channels // n_head),
         dropout=dropout if p.mode == "train" else 0.0,
@@ -62,24 +66,26 @@ def _rows(x: Array) -> Array:
     return np.moveaxis(x, 1, 2).reshape(x.shape[0] * x.shape[2], -1)
 
 
-def forward(call: Call, qkv: Array) -> tuple[Array, ...]:
-    q, k, v = _heads(call, qkv)
+def forward(call: Call, qkv: Array, factor: Callable[[Array], Array] = np.asarray) -> tuple[Array, ...]:
+    """factor: what a product makes of what it multiplies."""
+    q, k, v = _heads(call, factor(qkv))
     scores = _scores(call, q, k)
     maximum = scores.max(axis=-1)
     inverse = 1.0 / np.exp(scores - maximum[..., None]).sum(axis=-1)
-    out = (_probabilities(scores) * _masks(call, q.shape[0])) @ v
+    out = factor(_probabilities(scores) * _masks(call, q.shape[0])) @ v
     return _rows(out), maximum, inverse
 
 
 def backward(
-    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], qkv: Array
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], qkv: Array,
+    factor: Callable[[Array], Array] = np.asarray,
 ) -> tuple[Array | None, ...]:
-    q, k, v = _heads(call, qkv)
-    dout = _heads(call, np.concatenate([gradients[0]] * 3, axis=1))[0]
+    q, k, v = _heads(call, factor(qkv))
+    dout, out = (_heads(call, np.concatenate([rows] * 3, axis=1))[0] for rows in (gradients[0], outputs[0]))
     p, masks = _probabilities(_scores(call, q, k)), _masks(call, q.shape[0])
-    dp = dout @ np.swapaxes(v, -1, -2) * masks
-    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) * call["scale"]
-    dq, dk, dv = ds @ k, np.swapaxes(ds, -1, -2) @ q, np.swapaxes(p * masks, -1, -2) @ dout
+    dp = factor(dout) @ np.swapaxes(v, -1, -2) * masks
+    ds = factor(p * (dp - (out * dout).sum(axis=-1, keepdims=True)) * call["scale"])
+    dq, dk, dv = ds @ k, np.swapaxes(ds, -1, -2) @ q, np.swapaxes(factor(p * masks), -1, -2) @ factor(dout)
     return (np.concatenate([_rows(dq), _rows(dk), _rows(dv)], axis=1),)
 
 
@@ -96,4 +102,33 @@ def scratch(attributes: Attributes, time: int) -> int:
 ATTENTION = OpKind(
     "attention", build, forward, backward, sizes=("channels", "n_head"), numbers=("scale", "dropout"),
     reads=(0, 1, 2, 3), flops=flops, scratch=scratch,
+)
+
+
+def build_bf16(p: Program, qkv: str, name: str, n_head: int, dropout: float = 0.0) -> str:
+    """The same with its products in bfloat16; scores, softmax and what is stored are float32."""
+    return build(p, qkv, name, n_head, dropout, "attention_bf16")
+
+
+def forward_bf16(call: Call, qkv: Array) -> tuple[Array, ...]:
+    return forward(call, qkv, rounded)
+
+
+def backward_bf16(
+    call: Call, gradients: tuple[Array, ...], outputs: tuple[Array, ...], qkv: Array
+) -> tuple[Array | None, ...]:
+    return backward(call, gradients, outputs, qkv, rounded)
+
+
+def scratch_bf16(attributes: Attributes, time: int) -> int:
+    """Of pairs, each of which takes as much as a float32."""
+    head_size = int(attributes["channels"] // attributes["n_head"])
+    wide, wide_head, pairs, pairs_head = panel_width(time), panel_width(head_size), -(-time // 2), -(-head_size // 2)
+    panels, row_panels = pairs_head * wide, pairs * wide_head
+    return QUERIES * (3 * wide + wide_head) + panels + max(panels, row_panels) + 3 * row_panels
+
+
+ATTENTION_BF16 = OpKind(
+    "attention_bf16", build_bf16, forward_bf16, backward_bf16, sizes=("channels", "n_head"),
+    numbers=("scale", "dropout"), reads=(0, 1, 2, 3), flops=flops, scratch=scratch_bf16,
 )
