@@ -113,6 +113,9 @@ def test_text_from_a_run(tmp_path: Path) -> None:
     pieces = list(model.stream("The", 20, Sampling(0.8, seed=4), stop=text[5:7]))
     assert "".join(pieces) == text[: text.index(text[5:7])]
     assert model.generate("The", max_new_tokens=0) == ""
+    assert text == model.generate("The", max_new_tokens=20, seed=4, n_threads=3)
+    with pytest.raises(UsageError, match="0 threads"):
+        model.generate("The", max_new_tokens=5, n_threads=0)
     with pytest.raises(UsageError, match="-5 new tokens"):
         model.generate("The", max_new_tokens=-5)
 

@@ -17,14 +17,19 @@ from cllm.config import Config, load_config
 from cllm.data.streams import stream_decoder
 from cllm.data.tokenizerfile import FILE_NAME, load_tokenizer
 from cllm.decoder import Decoder
+from cllm.env import MOST_THREADS
 from cllm.errors import CheckpointError, TokenizerError, UsageError, check_kind
 from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
+from cllm.machine import default_threads
 from cllm.program import Program
 from cllm.runfolder import RunFolder
 from cllm.sampling import Sampling, choose
+
+# Parameters of a model whose tokens threads share: they meet after every op, and a token of fewer has no work for that.
+WORTH_SHARING = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,26 @@ class Model:
 
     def generate(
         self, prompt: str = "\n", max_new_tokens: int = 200, seed: int = 0, *, temperature: float = 0.8,
-        top_k: int | None = None, top_p: float | None = None, stop: str | None = None,
+        top_k: int | None = None, top_p: float | None = None, stop: str | None = None, n_threads: int | None = None,
     ) -> str:
-        """The text that follows `prompt`, which is not part of it."""
+        """The text that follows `prompt`, which is not part of it; the same at any number of threads."""
         sampling = Sampling(temperature, top_k, top_p, seed)
-        return "".join(self.stream(prompt, max_new_tokens, sampling, stop))
+        return "".join(self.stream(prompt, max_new_tokens, sampling, stop, n_threads))
 
     def stream(
-        self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None
+        self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None,
+        n_threads: int | None = None,
     ) -> Iterator[str]:
-        """Pieces of text as they are chosen, up to `stop`, which is left out."""
+        """Pieces of text as they are chosen, up to `stop`, which is left out.
+
+        n_threads: left out, one for a small model, whose token is done before a second thread has met the first.
+        """
         check_kind(UsageError, "generate", "prompt", prompt, str, "text", 'give text, such as "The "')
         check_kind(UsageError, "generate", "max_new_tokens", max_new_tokens, int, "a whole number", "ask for 200")
         check_kind(UsageError, "generate", "stop", stop, str | None, "text, or None", "leave it out")
+        check_kind(UsageError, "generate", "n_threads", n_threads, int | None, "a whole number", "leave it out")
+        if n_threads is not None and not 1 <= n_threads <= MOST_THREADS:
+            raise UsageError("generate", f"{n_threads} threads", f"1 to {MOST_THREADS}", "leave it out")
         if max_new_tokens < 0:
             raise UsageError("generate", f"{max_new_tokens} new tokens", "0 or more", "ask for 200")
         if self.tokenizer is None:
@@ -60,7 +72,8 @@ class Model:
                 "generate", "a model of token files that do not say what made them", "a model whose tokenizer is known",
                 "train it on text, or on the files of `cllm prepare`",
             )
-        decoder, written = Decoder(self.decoding, self.parameters), stream_decoder(self.tokenizer)
+        decoder = Decoder(self.decoding, self.parameters, n_threads or self._usual_threads())
+        written = stream_decoder(self.tokenizer)
         logits = decoder.feed(self.tokenizer.encode(prompt or "\n"))
         held = ""
         for position in range(max_new_tokens):
@@ -75,6 +88,9 @@ class Model:
             held = held[len(held) - n_held :]
             logits = decoder.feed([token])
         yield held + written.finish()
+
+    def _usual_threads(self) -> int:
+        return default_threads() if self.decoding.n_parameters >= WORTH_SHARING else 1
 
 
 def _beginning(text: str, stop: str) -> int:

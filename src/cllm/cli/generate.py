@@ -7,7 +7,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
-from cllm.cli.options import add_plugin_options, not_empty, real, whole
+from cllm.cli.options import add_plugin_options, add_threads, not_empty, real, whole
 from cllm.cli.terminal import visible_pieces
 from cllm.generate import load
 from cllm.hooks.manager import build_manager
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="choose among the fewest that make up P")
     parser.add_argument("--seed", type=whole(0, (1 << SEED_BITS) - 1), default=0,
                         help="another seed, another text (default: 0)")
+    add_threads(parser)
     parser.add_argument("--stop", type=not_empty, metavar="TEXT", help="end before this text")
     add_plugin_options(parser)
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = load(options.folder, build_manager(options.plugins, strict=options.strict_plugins))
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
-    stream = model.stream(options.prompt, options.tokens, sampling, options.stop)
+    stream = model.stream(options.prompt, options.tokens, sampling, options.stop, options.threads)
     first = next(stream)  # before anything is printed: a prompt that the model cannot read is refused here
     pieces = chain([options.prompt, first], stream)
     try:
