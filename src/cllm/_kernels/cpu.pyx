@@ -44,6 +44,11 @@ cdef extern from *:
     #else
     #define OPTIMISED 0
     #endif
+    #if defined(CLLM_FREED)
+    #define FREED 1
+    #else
+    #define FREED 0
+    #endif
     #if defined(Py_LIMITED_API)
     #define LIMITED 1
     #else
@@ -58,6 +63,7 @@ cdef extern from *:
     int has_bf16()
     const int OPTIMISED
     const int LIMITED
+    const int FREED
 
 
 def instruction_sets():
@@ -107,6 +113,11 @@ def address_of(array):
     cdef uintptr_t address = <uintptr_t>view.buf
     PyBuffer_Release(&view)
     return address
+
+
+def freed():
+    """Whether the compiler was let off the numerics specification, as only a benchmark's build is."""
+    return bool(FREED)
 
 
 def enter_floats():
