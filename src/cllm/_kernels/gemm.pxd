@@ -9,6 +9,12 @@ from libc.stdint cimport int64_t
 from cllm._kernels.op cimport part_begin
 from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_pack, tile_product, tile_row
 
+# dweight's tokens and rows are worked on in blocks: a block of x, at most 768 KB, and a panel of dy, at most 512 tokens
+# of 32 float32, stay in the second-level cache while all tiles that need them go by.
+cdef enum:
+    DEPTH_BLOCK = 512
+    BLOCK = 512 * 384
+
 
 cdef inline int64_t n_panels_of(int64_t columns) noexcept nogil:
     return (columns + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -87,3 +93,46 @@ cdef inline void product(
             start + p * TILE_COLUMNS if start != NULL else NULL, start_row, t, last,
         )
         unit += last - t
+
+
+cdef inline void block_gradient(
+    int64_t rows, int64_t height, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
+    bint add, float *panel, int64_t first_panel, int64_t last_panel,
+) noexcept nogil:
+    """Panels first:last of `height` rows of dweight; panel is room for one of dy (DEPTH_BLOCK, TILE_COLUMNS)."""
+    cdef int64_t token = 0, tokens, p, columns
+    cdef float *c
+    while token < rows:
+        tokens = min(rows - token, DEPTH_BLOCK)
+        for p in range(first_panel, last_panel):
+            columns = min(n - p * TILE_COLUMNS, TILE_COLUMNS)
+            tile_pack(panel, dy + token * dy_row + p * TILE_COLUMNS, tokens, columns, dy_row, 1)
+            c = dweight + p * TILE_COLUMNS
+            panel_product(
+                height, columns, tokens, c, n, x + token * x_row, 1, x_row, panel,
+                c if add or token > 0 else NULL, n, 0, n_tiles_of(height),
+            )
+        token += tokens
+
+
+cdef inline void weight_gradient(
+    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
+    bint add, float *panel, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """dweight (k, n) OUT or ADD = x (rows, k) transposed times dy (rows, n): chains over ascending tokens.
+
+    x is read where it lies, down its columns: a tile takes a cache line from each row, and each line once.
+    """
+    cdef int64_t n_blocks = (k * min(rows, DEPTH_BLOCK) + BLOCK - 1) // BLOCK, n_panels = n_panels_of(n)
+    cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts), block, first, last, row
+    cdef int64_t end = part_begin(n_blocks * n_panels, 1, part + 1, n_parts)
+    while unit < end:
+        block = unit // n_panels
+        first = unit - block * n_panels
+        last = min(n_panels, first + end - unit)
+        row = k * block // n_blocks
+        block_gradient(
+            rows, k * (block + 1) // n_blocks - row, n, dweight + row * n, x + row, x_row, dy, dy_row, add, panel,
+            first, last,
+        )
+        unit += last - first

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, panel_product, product
+from cllm._kernels.gemm cimport product, weight_gradient
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
@@ -18,7 +18,7 @@ from cllm._kernels.op cimport (
 )
 from cllm._kernels.simd cimport (
     TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_log, f16_max, f16_mul, f16_set1, f16_store,
-    f16_sub, f16_sum, tile_pack,
+    f16_sub, f16_sum,
 )
 
 cdef extern from "math.h" nogil:
@@ -33,7 +33,7 @@ cdef enum:
     # size
     C = 0
     V = 1
-    CHUNK = 64
+    CHUNK = 256
     # logits
     Y = 0
 
@@ -41,7 +41,7 @@ cdef enum:
 cdef struct Chunk:
     # Up to CHUNK counted tokens. Logits and x are shared by all parts, and in a backward one phase leaves them to the next.
     int64_t n
-    int64_t[64] row              # their rows in the shard, ascending
+    int64_t[256] row             # their rows in the shard, ascending
     int64_t begin, end           # those of the n that belong to this part
     int64_t wide                 # row stride of logits
     int64_t *next                # shared: the rows where the next even and the next odd chunk begin
@@ -238,30 +238,18 @@ cdef void head_gradient(
     Chunk *chunk, const Op *op, const Shard *shard, bint add, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """dhead (V, C) OUT or ADD = dlogits (n, V) transposed times x (n, C): chains over ascending tokens."""
-    cdef int64_t c = op.size[C], v = op.size[V], n_tiles = n_tiles_of(v), p, columns, first, last
-    cdef int64_t unit = part_begin(n_panels_of(c) * n_tiles, 1, part, n_parts)
-    cdef int64_t end = part_begin(n_panels_of(c) * n_tiles, 1, part + 1, n_parts)
-    cdef float *dhead
-    if gradient_of(op, shard, HEAD) == NULL:
+    cdef int64_t c = op.size[C], v = op.size[V]
+    cdef float *dhead = gradient_of(op, shard, HEAD)
+    if dhead == NULL:
         return
     if chunk.bf16 != NULL:
         weight_gradient_bf16(
-            chunk.bf16, chunk.n, v, c, gradient_of(op, shard, HEAD), chunk.logits, chunk.wide, chunk.x, c, add,
-            chunk.room, part, n_parts,
+            chunk.bf16, chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.room, part, n_parts,
         )
-        return
-    while unit < end:
-        p = unit // n_tiles
-        first = unit - p * n_tiles
-        last = min(n_tiles, first + end - unit)
-        columns = min(c - p * TILE_COLUMNS, TILE_COLUMNS)
-        dhead = gradient_of(op, shard, HEAD) + p * TILE_COLUMNS
-        tile_pack(chunk.panel, chunk.x + p * TILE_COLUMNS, chunk.n, columns, c, 1)
-        panel_product(
-            v, columns, chunk.n, dhead, c, chunk.logits, 1, chunk.wide, chunk.panel,
-            dhead if add else NULL, c, first, last,
+    else:
+        weight_gradient(
+            chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.panel, part, n_parts,
         )
-        unit += last - first
 
 
 cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:

@@ -14,7 +14,7 @@ from cllm.ops.bf16 import PANEL, ROOM, rounded
 from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width
 from cllm.program import LOSSES, TARGETS, WEIGHTS, Program
 
-CHUNK, WIDEST_PANEL = 64, 32  # tokens of the kernel's chunk of logits
+CHUNK, WIDEST_PANEL = 256, 32  # tokens of the kernel's chunk of logits
 
 
 def build(p: Program, x: str, name: str, head: str, kind: str = "cross_entropy") -> str:
