@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from cllm.engine import Engine, ReducerFailed
-from cllm.errors import DataError, MemoryLimitError, UsageError
+from cllm.errors import DataError, KernelError, MemoryLimitError, ProgramError, UsageError
+from cllm.lowering import parameter_ranges
+from cllm.machine import cores
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest, shape
@@ -32,6 +35,51 @@ def test_gradients_agree_with_the_reference(name: str) -> None:
     for parameter, gradient in program.views(result.gradient):
         expected = reference.gradients[parameter] / result.weight_sum
         assert np.linalg.norm(gradient - expected) <= bound * np.linalg.norm(expected), parameter
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lockstep_changes_no_bit(name: str) -> None:
+    """With trees whole or not, with shards of one size or two, and with what a step before has left."""
+    program, parameters = a_model(name)
+    for batch_size, micro in ((1, 1), (3, 1), (4, 2), (5, None), (7, 1), (8, 1)):
+        batch = a_batch(program, batch_size)
+        alone = Engine(program, batch_size, 1, micro_batch_size=micro, seed=7).gradient(parameters, batch, Tree())
+        for n_threads in (1, 2, 3):
+            engine = Engine(
+                program, batch_size, n_threads, micro_batch_size=micro, seed=7, threads_per_shard=n_threads,
+                lockstep=True,
+            )
+            for _ in range(2):
+                found = engine.gradient(parameters, batch, Tree())
+                assert digest(found.gradient) == digest(alone.gradient)
+                assert (found.loss, found.shard_losses) == (alone.loss, alone.shard_losses)
+
+
+def test_large_models_go_in_lockstep_and_small_ones_do_not() -> None:
+    large = build(shape(vocab_size=50257, n_embd=768, n_head=12, n_layer=2, block_size=16), "train")
+    small, _ = a_model("plain")
+    for n_threads in (1, 2):
+        assert Engine(large, 4, n_threads).lockstep == (cores().usable >= n_threads > 1 or n_threads == 1)
+        assert not Engine(small, 4, n_threads).lockstep
+        assert not Engine(large, 4, n_threads, reducer=Gather()).lockstep
+    assert not Engine(large, 4, 2, reducer=FoldInPython()).lockstep
+
+
+def test_an_engine_in_lockstep_refuses_what_wants_whole_gradients() -> None:
+    program, parameters = a_model("plain")
+    engine = Engine(program, 4, 2, threads_per_shard=2, lockstep=True)
+    for reducer in (Gather(), FoldInPython()):
+        with pytest.raises(KernelError, match="a compiled fold"):
+            engine.gradient(parameters, a_batch(program, 4), reducer)
+
+
+def test_parameters_that_cannot_be_merged_op_by_op() -> None:
+    program = build(shape(), "train")
+    assert [kind for _, _, kind in parameter_ranges(program)].count(1) == 1  # the tied embedding
+    frozen = replace(program.table["transformer.h.0.ln_1.bias"], offset=10**6)
+    program.table["transformer.h.0.ln_1.bias"] = frozen
+    with pytest.raises(ProgramError, match="lie apart"):
+        parameter_ranges(program)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -95,6 +95,7 @@ def assemble(
     train = config.train
     engine = Engine(
         program, train.batch_size, n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
+        reducer=known.reducer,
     )
     evaluator = Engine(known.evaluating, train.batch_size, n_threads) if known.evaluating is not None else None
     optimizer.init(program.parameters)

@@ -21,7 +21,8 @@ from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
 from cllm.kernels import at
-from cllm.lowering import lower
+from cllm.lockstep import goes_in_lockstep
+from cllm.lowering import lower, sizes
 from cllm.machine import cores
 from cllm.memory import check_memory, engine_memory
 from cllm.meter import region
@@ -80,18 +81,23 @@ class Engine:
     def __init__(
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
-        threads_per_shard: int | None = None,
+        threads_per_shard: int | None = None, reducer: Reducer | None = None, lockstep: bool | None = None,
     ) -> None:
+        """reducer: the one that will be asked for, None for the built-in one. lockstep: None: lockstep.py decides."""
         if not 1 <= n_threads <= MOST_THREADS:
             raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
         self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
         most_sequences = -(-batch_size // self.n_shards)
-        self.lowered = lower(program, most_sequences * program.block_size, program.block_size, share_memory)
+        rows, time = most_sequences * program.block_size, program.block_size
         self.teams = form_teams(
             self.n_shards, n_threads, cores().usable, program.n_trainable, threads_per_shard,
         )
-        memory = engine_memory(program, batch_size, self.teams, micro_batch_size, lowered=self.lowered.sizes)
+        arena = sizes(program, rows, time).arena
+        pays = goes_in_lockstep(program, self.teams, self.n_shards, arena, reducer)
+        self.lockstep = pays if lockstep is None else lockstep
+        self.lowered = lower(program, rows, time, share_memory, self.lockstep)
+        memory = engine_memory(program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes)
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self._workers = Workers(self.lowered, self.teams, n_threads)
@@ -102,6 +108,7 @@ class Engine:
         self._executor = kernels.executor.Executor(
             at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
+            at(self.lowered.ranges) if self.lowered.ranges is not None else 0,
         )
 
     @property
@@ -123,10 +130,15 @@ class Engine:
 
         Raises Interrupted after `stop`, ReducerFailed, and whatever a Python signal handler raises.
         """
+        native = getattr(reducer, "__cllm_reducer__", None)
+        if self.lockstep and native is None:
+            raise KernelError(
+                "engine", f"the reducer {type(reducer).__name__}", "a compiled fold, for which it was made",
+                "give the engine its reducer when it is made",
+            )
         self._bind(batch)
         self._pack(parameters)
         begin = perf_counter()
-        native = getattr(reducer, "__cllm_reducer__", None)
         if reducer.kind == "gather":
             total = self._gather(reducer)
         elif native is not None:
@@ -152,9 +164,10 @@ class Engine:
 
     def recording(self, n_steps: int) -> AbstractContextManager[Recording]:
         """While inside, every thread writes down what it does; room for n_steps training steps."""
-        # A shard passes every op twice and is folded at most once; packing and meeting come on top.
-        most = max(team.last - team.first for team in self.teams)
-        return recording(self._workers.records, n_steps * (most * (2 * len(self.program.ops) + 1) + 2))
+        # A shard passes every op twice and is folded at most once, in lockstep after every op; packing and meeting
+        # come on top, in lockstep for every op.
+        most = max(team.last - team.first for team in self.teams) + 1
+        return recording(self._workers.records, n_steps * most * (3 * len(self.program.ops) + 2))
 
     def stop(self) -> None:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
@@ -168,7 +181,10 @@ class Engine:
 
     def _fold_inside(self, reducer: object) -> Float32:
         """A compiled fold: shards and merges in one call, then the subtrees of all threads meet."""
-        self._gradients.for_folds()
+        if self.lockstep:
+            self._gradients.for_lockstep(self.program)
+        else:
+            self._gradients.for_folds()
         self._run(backward=True, reducer=reducer)
         total = self._gradients.total
         self._meet(total)

@@ -5,6 +5,7 @@ The layouts are those of _kernels/op.h and _kernels/step.pxd; sizes are compared
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,20 +31,25 @@ _OP = np.dtype(
     ]
 )
 _PACKING = np.dtype(
-    [(f, np.int64) for f in ("source", "target", "depth", "columns", "depth_step", "column_step", "pairs")]
+    [
+        (f, np.int64)
+        for f in ("source", "target", "depth", "columns", "depth_step", "column_step", "pairs", "op", "backward")
+    ]
 )
+_RANGE = np.dtype([("first", np.int64), ("last", np.int64), ("shared", np.int64)])
 WORKER = np.dtype(
     [
-        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("first_shard", np.int64),
+        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64),
+        ("first_shard", np.int64),
         ("last_shard", np.int64), ("status", np.int64), ("op", np.int64),
         ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("leader", np.int64),
         ("member", np.int64), ("n_members", np.int64), ("n_parts", np.int64), ("waited", np.float64),
-        ("unused", np.int64),
     ]
 )
 EVENT = np.dtype([("what", np.int64), ("shard", np.int64), ("begin", np.float64), ("end", np.float64)])
-assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize, EVENT.itemsize) == (
-    kernels.executor.OP_SIZE, kernels.executor.PACKING_SIZE, kernels.executor.WORKER_SIZE, kernels.executor.EVENT_SIZE
+assert (_OP.itemsize, _PACKING.itemsize, WORKER.itemsize, EVENT.itemsize, _RANGE.itemsize) == (
+    kernels.executor.OP_SIZE, kernels.executor.PACKING_SIZE, kernels.executor.WORKER_SIZE,
+    kernels.executor.EVENT_SIZE, kernels.executor.RANGE_SIZE,
 )
 
 
@@ -53,7 +59,7 @@ class Sizes:
 
     arena: int  # of each thread that works, as `scratch`
     scratch: int
-    packed: int  # all panels, once
+    packed: int  # all panels, once; in lockstep, those of the op that has most
 
 
 @dataclass(frozen=True)
@@ -66,24 +72,28 @@ class Lowered:
     packings: NDArray[Any]  # which matrices become panels
     packed_size: int  # float32 elements of all panels
     scratch_size: int  # float32 elements a thread
+    ranges: NDArray[Any] | None = None  # of each op, in lockstep
 
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.plan.size, self.scratch_size, self.packed_size)
 
 
-def sizes(program: Program, rows: int, time: int) -> Sizes:
+def sizes(program: Program, rows: int, time: int, lockstep: bool = False) -> Sizes:
     """The sizes of `lower`, of whatever length: nothing is written to records, whose numbers have 64 bits."""
-    panels = _Panels(program)
-    for op in program.ops:
-        panels.pack(op)
+    panels = _Panels(program, lockstep)
+    for index, op in enumerate(program.ops):
+        panels.pack(index, op)
     return Sizes(plan(program, rows).size, _scratch_size(program, time), panels.size)
 
 
-def lower(program: Program, rows: int, time: int, share: bool = True) -> Lowered:
-    """Choose addresses and kernels for every op; `share` lets buffers take each other's memory."""
+def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: bool = False) -> Lowered:
+    """Choose addresses and kernels for every op; `share` lets buffers take each other's memory.
+
+    lockstep: every op runs for all shards before the next, so that panels are made for one op after the other.
+    """
     memory = plan(program, rows, share)
-    panels = _Panels(program)
+    panels = _Panels(program, lockstep)
     symbols = kernels.op_kernels()
     records = np.zeros(len(program.ops), dtype=_OP)
     for table in ("value", "gradient", "packed", "transposed"):
@@ -97,10 +107,13 @@ def lower(program: Program, rows: int, time: int, share: bool = True) -> Lowered
         _place_values(record, op, program, memory)
         if program.mode == "train":
             _place_gradients(record, op, program, memory)
-        for table, place in zip(("packed", "transposed"), panels.pack(op), strict=False):
+        for table, place in zip(("packed", "transposed"), panels.pack(index, op), strict=False):
             record[table][op.kind.matrix] = (PACKED, place)
     _mark_additions(records, program)
-    return Lowered(program, memory, records, panels.packings(), panels.size, _scratch_size(program, time))
+    return Lowered(
+        program, memory, records, panels.packings(), panels.size, _scratch_size(program, time),
+        _ranges(program) if lockstep else None,
+    )
 
 
 def _scratch_size(program: Program, time: int) -> int:
@@ -152,36 +165,74 @@ def _mark_additions(records: NDArray[Any], program: Program) -> None:
             written.add(name)
 
 
+def parameter_ranges(program: Program) -> list[tuple[int, int, int]]:
+    """Of each op, where its trainable parameters lie (first, last + 1), and whether other ops add to their gradients.
+
+    If so, 1 for the first of these ops and 2 for the others. Raises ProgramError where a range is not an op's own, or
+    the same for several: then no range of the gradient is whole before all is.
+    """
+    ranges: list[tuple[int, int, int]] = []
+    users = Counter(name for op in program.ops for name in op.parameters if name is not None)
+    for op in program.ops:
+        own = [program.table[name] for name in op.parameters if name is not None and program.table[name].trainable]
+        first, last = min((p.offset for p in own), default=0), max((p.offset + p.size for p in own), default=0)
+        shared = any(users[p.name] > 1 for p in own)
+        if last - first != sum(p.size for p in own) or (shared and len(own) > 1):
+            raise ProgramError(op.name, "parameters that lie apart, or of which some are shared", "others", "split it")
+        ranges.append((first, last, (2 if any(r[:2] == (first, last) for r in ranges) else 1) if shared else 0))
+    return ranges
+
+
+def _ranges(program: Program) -> NDArray[Any]:
+    return np.array(parameter_ranges(program), dtype=_RANGE)
+
+
 class _Panels:
     """Where each matrix lies in panels, in the forward product's orientation and in the backward's."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, lockstep: bool = False) -> None:
         self.size = 0
-        self._program = program
+        self._program, self._lockstep = program, lockstep
         self._places: dict[tuple[str, bool, bool], int] = {}
         self._packings: list[tuple[int, ...]] = []
 
-    def pack(self, op: Op) -> list[int]:
+    def pack(self, index: int, op: Op) -> list[int]:
         """Where an op's matrix lies: for its forward and, in training, its backward; nowhere if it has none."""
         if op.kind.matrix is None:
             return []
+        if self._lockstep:
+            return self._pack_for_itself(index, op)
         name, depth_is_rows = op.slots[op.kind.matrix], op.kind.depth_is_rows
         assert name is not None
         orientations = (depth_is_rows, not depth_is_rows) if self._program.mode == "train" else (depth_is_rows,)
         return [self._pack(name, orientation, op.kind.pairs) for orientation in orientations]
 
+    def _pack_for_itself(self, index: int, op: Op) -> list[int]:
+        """From the beginning of all room: when the op's turn comes, no other op's panels are needed."""
+        name = op.slots[op.kind.matrix or 0]
+        assert name is not None
+        forward = self._program.mode == "train" and op.kind.backward_does_forward
+        middle = self._place(name, op.kind.depth_is_rows, op.kind.pairs, 0, index, forward)
+        end = self._place(name, not op.kind.depth_is_rows, op.kind.pairs, middle, index, True)
+        self.size = max(self.size, end)
+        return [0, middle]
+
     def _pack(self, name: str, depth_is_rows: bool, pairs: bool) -> int:
         key = name, depth_is_rows, pairs
         if key not in self._places:
-            parameter = self._program.table[name]
-            rows, columns = parameter.shape
-            orientation = (rows, columns, columns, 1) if depth_is_rows else (columns, rows, 1, columns)
             self._places[key] = self.size
-            self._packings.append((parameter.offset, self.size, *orientation, int(pairs)))
-            width = kernels.executor.TILE_COLUMNS
-            depth = -(-orientation[0] // 2) if pairs else orientation[0]  # a pair takes as much as a float32
-            self.size += depth * (-(-orientation[1] // width) * width)
+            self.size = self._place(name, depth_is_rows, pairs, self.size, -1, False)
         return self._places[key]
+
+    def _place(self, name: str, depth_is_rows: bool, pairs: bool, place: int, op: int, backward: bool) -> int:
+        """Note one packing; returns where it ends."""
+        parameter = self._program.table[name]
+        rows, columns = parameter.shape
+        orientation = (rows, columns, columns, 1) if depth_is_rows else (columns, rows, 1, columns)
+        self._packings.append((parameter.offset, place, *orientation, int(pairs), op, int(backward)))
+        width = kernels.executor.TILE_COLUMNS
+        depth = -(-orientation[0] // 2) if pairs else orientation[0]  # a pair takes as much as a float32
+        return place + depth * (-(-orientation[1] // width) * width)
 
     def packings(self) -> NDArray[Any]:
         return np.array(self._packings, dtype=_PACKING)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cllm.errors import MemoryLimitError
+from cllm.lockstep import goes_in_lockstep, lockstep_rooms
 from cllm.lowering import Sizes, sizes
 from cllm.machine import cores, memory_limit
 from cllm.program import Program
@@ -60,14 +61,30 @@ def engine_memory(
     n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
     teams = form_teams(n_shards, threads, cores().usable, program.n_trainable) if isinstance(threads, int) else threads
     if lowered is None:
-        lowered = sizes(program, -(-batch_size // n_shards) * program.block_size, program.block_size)
-    training = program.mode == "train"
+        rows, time = -(-batch_size // n_shards) * program.block_size, program.block_size
+        lowered = sizes(program, rows, time)
+        if goes_in_lockstep(program, teams, n_shards, lowered.arena, reducer):
+            lowered = sizes(program, rows, time, lockstep=True)
+    lockstep = goes_in_lockstep(program, teams, n_shards, lowered.arena, reducer)
+    n_arenas = n_shards if lockstep else len(teams)
+    scratch = sum(team.n_members for team in teams) * lowered.scratch
+    gradients = _gradients(program, n_shards, teams, reducer, lockstep) if program.mode == "train" else 0
     return {
         "packed weights": FLOAT * lowered.packed,
-        "activations and scratch": FLOAT * sum(lowered.arena + team.n_members * lowered.scratch for team in teams),
-        "gradients": FLOAT * program.n_trainable * _most_gradients(n_shards, teams, reducer) if training else 0,
+        "activations and scratch": FLOAT * (n_arenas * lowered.arena + scratch),
+        "gradients": FLOAT * gradients,
         "losses": FLOAT * batch_size * program.block_size + SHARD * n_shards,
     }
+
+
+def _gradients(
+    program: Program, n_shards: int, teams: Sequence[Team], reducer: Reducer | None, lockstep: bool
+) -> int:
+    """Elements of all gradients that are held at once."""
+    if not lockstep:
+        return program.n_trainable * _most_gradients(n_shards, teams, reducer)
+    shared, level, n_levels = lockstep_rooms(program, n_shards)
+    return program.n_trainable + (n_shards - 1) * shared + n_levels * level
 
 
 def _most_gradients(n_shards: int, teams: Sequence[Team], reducer: Reducer | None) -> int:

@@ -17,6 +17,11 @@ LARGE_GRADIENT = 128 << 20
 LARGEST_TEAM = 8  # where gradients are large and shards would do
 
 
+def is_large(n_parameters: int) -> bool:
+    """Whether a gradient is."""
+    return 4 * n_parameters > LARGE_GRADIENT
+
+
 @dataclass(frozen=True)
 class Team:
     """Threads leader .. leader + n_members - 1, and their contiguous run of shards first .. last - 1."""
@@ -48,7 +53,7 @@ def form_teams(
 def _count(n_shards: int, n_threads: int, n_useful: int, n_parameters: int) -> int:
     """As many teams as possible, unless fewer and larger ones would be done earlier or spare much memory."""
     most = min(n_shards, n_threads)
-    if 4 * n_parameters > LARGE_GRADIENT and n_useful > 1:
+    if is_large(n_parameters) and n_useful > 1:
         return min(most, -(-n_useful // LARGEST_TEAM))
 
     def rounds(n_teams: int) -> float:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from cllm import aligned
 from cllm.kernels import at
+from cllm.lockstep import lockstep_rooms
 from cllm.lowering import WORKER, Lowered
+from cllm.program import Program
 from cllm.reduction import fold_run, meetings
 from cllm.teams import Team
 
@@ -21,14 +23,16 @@ class Workers:
 
     def __init__(self, lowered: Lowered, teams: Sequence[Team], n_threads: int) -> None:
         self._teams = teams
+        lockstep = lowered.ranges is not None
         self.records = np.zeros(n_threads, dtype=WORKER)
         self.records["leader"] = np.arange(n_threads)
         self._leaders = [self.records[team.leader] for team in teams]
-        self.arenas: list[Float32] = []  # one a team: its activations
+        self.arenas: list[Float32] = []  # one a team: its activations, in lockstep of all its shards
         self._scratch: list[Float32] = []  # one a thread
         for team in teams:
-            self.arenas.append(aligned.empty(lowered.plan.size))
-            self.records[team.leader]["arena"] = at(self.arenas[-1])
+            step = -(-lowered.plan.size // 16) * 16 if lockstep else 0
+            self.arenas.append(aligned.empty(lowered.plan.size + step * (team.last - team.first - 1)))
+            self.records[team.leader]["arena"], self.records[team.leader]["arena_step"] = at(self.arenas[-1]), step
             for member in range(team.n_members):
                 record = self.records[team.leader + member]
                 record["leader"], record["member"], record["n_members"] = team.leader, member, team.n_members
@@ -62,6 +66,17 @@ class GradientMemory:
         self._free: list[int] = []
         self._gathered: tuple[NDArray[np.float32], Float32] | None = None
         self._fold_stacks: list[list[int]] | None = None
+
+    def for_lockstep(self, program: Program) -> None:
+        """The total; for each further shard a gradient of which only shared ranges are ever touched; and the levels."""
+        if self._fold_stacks is None:
+            n_shards = self._teams[0].last
+            _, level, n_levels = lockstep_rooms(program, n_shards)
+            rows = [self._row() for _ in range(n_shards)]
+            self._levels = [aligned.empty(level) for _ in range(n_levels)]
+            self._fold_stacks = [[at(room) for room in (*rows, *self._levels)]]
+            self.total, self.pairs = rows[0], np.zeros((0, 2), dtype=np.int64)
+        self._workers.take_runs(self._fold_stacks)
 
     def for_folds(self) -> None:
         """Stacks for the workers' binary counters, and the pairs in which what they leave meets."""

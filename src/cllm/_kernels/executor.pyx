@@ -23,7 +23,7 @@ from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.team cimport Meeting, meet, region_threads
 from cllm._kernels.step cimport (
-    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, Event, Packing, Step, Worker, begin_event,
+    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, Event, Packing, Range, Step, Worker, begin_event,
     end_event, interrupted, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
 )
 
@@ -37,6 +37,7 @@ TILE_ROWS = C_TILE_ROWS
 OP_SIZE = sizeof(Op)
 WORKER_SIZE = sizeof(Worker)
 PACKING_SIZE = sizeof(Packing)
+RANGE_SIZE = sizeof(Range)
 EVENT_SIZE = sizeof(Event)
 # What an event was, where it was no op of the Program.
 PACK, FOLD, MEET = C_PACK, C_FOLD, C_MEET
@@ -108,7 +109,10 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     worker.n_parts = worker.n_members if region_threads() >= step.n_workers else min(worker.n_members, 1)
     worker.waited, worker.status = 0.0, DONE
     if worker.member < worker.n_parts:
-        worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
+        if step.ranges != NULL:
+            worker.status = run_in_lockstep(step, w)
+        else:
+            worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
     work_ends(step.busy, w, begin, worker.waited)
     if worker.status != DONE:
         store_flag(&step.leave, 1)
@@ -177,26 +181,144 @@ cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, i
     return size == next_size and start % (2 * size) == 0 and next_start == start + size
 
 
-cdef void pack_part(const Step *step, const Packing *packings, int n_packings, int part, int n_parts) noexcept nogil:
+# --- lockstep: every op for all shards of a team before the next op ---------------------------------------------
+
+
+cdef int run_in_lockstep(Step *step, int w) noexcept nogil:
+    """All shards, op by op. An op's matrix is packed when its turn comes, and its gradients meet at once.
+
+    The leader's buffers are, first, the total and for each further shard a gradient of which the shared ranges alone are
+    used; behind those, one less than the tree is deep, a range's room each.
+    """
+    cdef Worker *own = &step.workers[w]
+    cdef const Worker *leader = &step.workers[own.leader]
+    cdef Shard shard
+    cdef int64_t i
+    cdef int status
+    for i in range(2 * step.n_ops):
+        own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
+        if kernel_of(&step.ops[own.op], i >= step.n_ops) == NULL:
+            continue
+        pack_for(step, own, i >= step.n_ops)
+        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        if status == DONE:
+            status = run_op_of_all(step, w, i)
+        if status != DONE:
+            return status
+    for i in range(step.n_ops):
+        if step.ranges[i].shared == 1:  # named once, by the first of its ops
+            merge_shared(step, own, &step.ranges[i])
+    if own.member == 0:
+        for i in range(leader.first_shard, leader.last_shard):
+            shard = shard_of(step, w, i, leader.buffers[0])
+            sum_up(step, i, &shard)
+    return DONE
+
+
+cdef void pack_for(Step *step, Worker *own, bint backward) noexcept nogil:
+    cdef double begin = begin_event(own)
+    cdef int i
+    for i in range(step.n_packings):
+        if step.packings[i].op == own.op and step.packings[i].backward == backward:
+            pack_one(step, &step.packings[i], own.member, own.n_parts)
+    end_event(own, C_PACK, 0, begin, 0.0)
+
+
+cdef int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
+    """The worker's op forward or backward for one shard after the other, folded like a binary counter."""
+    cdef Worker *own = &step.workers[w]
+    cdef const Worker *leader = &step.workers[own.leader]
+    cdef const Range *range_ = &step.ranges[own.op]
+    cdef bint backward = i >= step.n_ops, folds = backward and range_.last > range_.first and not range_.shared
+    cdef int64_t[MAX_DEPTH] start, size
+    cdef int64_t s, depth = 0
+    cdef int status
+    cdef Shard shard
+    cdef double begin, waited
+    for s in range(leader.first_shard, leader.last_shard):
+        if folds:
+            shard = shard_of(step, w, s, level_of(step, leader, range_, depth))
+        else:
+            shard = shard_of(step, w, s, leader.buffers[s - leader.first_shard])
+        begin, waited = begin_event(own), own.waited
+        status = run_op(step, w, &shard, backward)
+        end_event(own, i, s, begin, own.waited - waited)
+        if status != DONE:
+            return status
+        if folds:
+            start[depth], size[depth] = s, 1
+            depth += 1
+            while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
+                depth -= 1
+                size[depth - 1] *= 2
+                merge_level(step, own, range_, depth)
+            # A level that has been merged is written again by the next shard's backward.
+            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+            if status != DONE:
+                return status
+    while depth > 1:
+        depth -= 1
+        merge_level(step, own, range_, depth)
+    return DONE
+
+
+cdef inline float *level_of(const Step *step, const Worker *leader, const Range *range_, int64_t depth) noexcept nogil:
+    """The gradient (P,) whose range is level `depth` of the stack: the total, or a room that lies where its range would."""
+    if depth == 0:
+        return leader.buffers[0]
+    return leader.buffers[leader.last_shard - leader.first_shard + depth - 1] - range_.first
+
+
+cdef void merge_level(const Step *step, Worker *own, const Range *range_, int64_t depth) noexcept nogil:
+    """The member's slice of level depth is merged into the level below."""
+    cdef const Worker *leader = &step.workers[own.leader]
+    merge_slice(step, own, range_, level_of(step, leader, range_, depth - 1), level_of(step, leader, range_, depth))
+
+
+cdef void merge_shared(const Step *step, Worker *own, const Range *range_) noexcept nogil:
+    """The shards' whole gradients of a range that several ops have added to meet, each member's slice."""
+    cdef const Worker *leader = &step.workers[own.leader]
+    cdef int64_t n = leader.last_shard - leader.first_shard, distance = 1, s
+    while distance < n:  # what lacks a partner is passed on
+        s = 0
+        while s + distance < n:
+            merge_slice(step, own, range_, leader.buffers[s], leader.buffers[s + distance])
+            s += 2 * distance
+        distance *= 2
+
+
+cdef void merge_slice(const Step *step, Worker *own, const Range *range_, float *left, const float *right) noexcept nogil:
+    cdef int64_t n = range_.last - range_.first, low = part_begin(n, 16, own.member, own.n_parts)
+    cdef int64_t high = part_begin(n, 16, own.member + 1, own.n_parts)
+    cdef double begin = begin_event(own)
+    step.reducer.merge(
+        step.reducer.state, left + range_.first + low, right + range_.first + low, high - low,
+    )
+    end_event(own, C_FOLD, 0, begin, 0.0)
+
+
+cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
-    cdef const Packing *p
     cdef int i
-    for i in range(n_packings):
-        p = &packings[i]
-        if p.pairs:
-            pack_pairs(
-                bf16, <pair *>(step.packed + p.target), step.parameters + p.source, p.depth, p.columns, p.depth_step,
-                p.column_step, part, n_parts,
-            )
-        else:
-            pack_panels(
-                step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
-                part, n_parts,
-            )
+    for i in range(step.n_packings):
+        pack_one(step, &step.packings[i], part, n_parts)
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
+
+
+cdef void pack_one(const Step *step, const Packing *p, int64_t part, int64_t n_parts) noexcept nogil:
+    if p.pairs:
+        pack_pairs(
+            bf16, <pair *>(step.packed + p.target), step.parameters + p.source, p.depth, p.columns, p.depth_step,
+            p.column_step, part, n_parts,
+        )
+    else:
+        pack_panels(
+            step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
+            part, n_parts,
+        )
 
 
 cdef void merge_part(
@@ -240,15 +362,15 @@ cdef class Executor:
 
     cdef Step step
     cdef Meeting[MAX_WORKERS] meetings
-    cdef const Packing *packings
-    cdef int n_packings
 
     def __init__(
         self, uintptr_t ops, int64_t n_ops, uintptr_t packings, int n_packings, uintptr_t workers, int n_workers,
-        int64_t n_parameters, uintptr_t packed,
+        int64_t n_parameters, uintptr_t packed, uintptr_t ranges=0,
     ):
+        """ranges (n_ops,): the one team runs its shards in lockstep, and `pack` leaves the packing to it."""
         self.step.ops, self.step.n_ops = <const Op *>ops, n_ops
-        self.packings, self.n_packings = <const Packing *>packings, n_packings
+        self.step.packings, self.step.n_packings = <const Packing *>packings, n_packings
+        self.step.ranges = <const Range *>ranges
         self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
         self.step.meetings = self.meetings
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
@@ -277,9 +399,11 @@ cdef class Executor:
         cdef int t, n = self.step.n_workers
         self.step.busy = <double *>busy
         self.step.parameters = <const float *>parameters
+        if self.step.ranges != NULL:
+            return
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
-                pack_part(&self.step, self.packings, self.n_packings, t, n)
+                pack_part(&self.step, t, n)
 
     def run(self, bint backward, reducer=None, uintptr_t busy=0):
         """Runs every worker's shards; returns the first status that is not DONE. A Python signal handler may raise."""

@@ -3,6 +3,7 @@ TILE_ROWS: int
 OP_SIZE: int
 WORKER_SIZE: int
 PACKING_SIZE: int
+RANGE_SIZE: int
 EVENT_SIZE: int
 PACK: int
 FOLD: int
@@ -14,7 +15,7 @@ def use_native(native: bool) -> bool: ...
 class Executor:
     def __init__(
         self, ops: int, n_ops: int, packings: int, n_packings: int, workers: int, n_workers: int,
-        n_parameters: int, packed: int,
+        n_parameters: int, packed: int, ranges: int = 0,
     ) -> None: ...
     def stop(self) -> None: ...
     def clear(self) -> None: ...

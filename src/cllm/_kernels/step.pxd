@@ -30,6 +30,13 @@ cdef enum:
 cdef struct Packing:
     # One matrix (depth, columns) of the parameters, as panels of float32 or of pairs of bfloat16.
     int64_t source, target, depth, columns, depth_step, column_step, pairs
+    int64_t op, backward         # who reads it, where it is made for that op alone (lockstep)
+
+
+cdef struct Range:
+    # Where an op's parameters lie, first:last of them all. `shared`: other ops add to them too, so that a shard's gradient
+    # is whole only at its end.
+    int64_t first, last, shared
 
 
 cdef struct Event:
@@ -44,7 +51,8 @@ cdef struct Worker:
     # of every op; arena and buffers are the leader's. cllm/lowering.py has the same layout.
     void *arena
     float *scratch
-    float **buffers              # gradients (n,) each: the stack of the run's subtrees, or one a shard
+    float **buffers              # gradients (n,) each: the stack of the run's subtrees, or one a shard; lockstep.pxd
+    int64_t arena_step           # elements from a shard's arena to the next one's; 0: all have the same
     int64_t first_shard, last_shard
     int64_t status, op
     Event *events                # NULL: nobody wants to know
@@ -53,7 +61,6 @@ cdef struct Worker:
     int64_t n_members            # 0: none of a team, there is nothing to do
     int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
     double waited                # CPU seconds of waiting for others of the team
-    int64_t unused               # no two workers write to one cache line
 
 
 cdef struct Step:
@@ -64,6 +71,9 @@ cdef struct Step:
     int n_workers
     int backward                 # 0: forward only
     const Reducer *reducer       # NULL: every shard keeps its gradient
+    const Packing *packings
+    int n_packings
+    const Range *ranges          # (n_ops,) NULL: a shard runs all its ops before the next one begins
     const int64_t *sequence      # (S + 1,) first sequence of each shard
     double *shard_loss           # (S,)
     double *shard_weight         # (S,)
@@ -101,7 +111,7 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     cdef Shard shard
     cdef const Worker *leader = &step.workers[step.workers[worker].leader]
     cdef int64_t skipped = step.sequence[s] * step.time * 4      # bytes of 4-byte elements before this shard
-    shard.base[ACTIVATIONS] = leader.arena
+    shard.base[ACTIVATIONS] = <float *>leader.arena + (s - leader.first_shard) * leader.arena_step
     shard.base[PARAMETERS] = <void *>step.parameters
     shard.base[PACKED] = step.packed
     shard.base[GRADIENT] = gradient

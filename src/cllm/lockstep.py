@@ -1,0 +1,44 @@
+"""Whether one team runs its shards in lockstep: every op for all of them before the next op.
+
+Where a gradient is many times a cache, a shard after the other costs memory and traffic: of each a gradient (P,), and
+all panels read again. In lockstep an op's panels serve all shards while they are in the cache, and the gradients
+of its parameters meet there. The activations of all shards are the price. No bit depends on it: chains and tree are the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cllm.errors import ProgramError
+from cllm.lowering import parameter_ranges
+from cllm.program import Program
+from cllm.reduction import most_held
+from cllm.teams import Team, is_large
+
+if TYPE_CHECKING:
+    from cllm.hooks.protocols import Reducer
+
+
+def goes_in_lockstep(
+    program: Program, teams: Sequence[Team], n_shards: int, arena: int, reducer: Reducer | None
+) -> bool:
+    """arena: float32 elements of a shard's activations; reducer: None for the built-in one."""
+    if program.mode != "train" or len(teams) != 1 or n_shards == 1 or not is_large(program.n_trainable):
+        return False
+    if reducer is not None and not hasattr(reducer, "__cllm_reducer__"):
+        return False  # it wants whole gradients
+    try:
+        parameter_ranges(program)
+    except ProgramError:
+        return False
+    return n_shards * arena <= 2 * program.n_trainable
+
+
+def lockstep_rooms(program: Program, n_shards: int) -> tuple[int, int, int]:
+    """Float32 elements of a further shard's shared ranges and of a level, and how many levels there are."""
+    ranges = parameter_ranges(program)
+    shared = sum(last - first for first, last, kind in ranges if kind == 1)
+    level = max(last - first for first, last, kind in ranges if kind == 0)
+    return shared, level, most_held(0, n_shards) - 1
