@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cllm.engine import Engine, ReducerFailed
-from cllm.errors import DataError, KernelError, MemoryLimitError, ProgramError, UsageError
+from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError
 from cllm.lowering import parameter_ranges
 from cllm.machine import cores
 from cllm.models.gpt2 import build
@@ -75,11 +75,11 @@ def test_an_engine_in_lockstep_refuses_what_wants_whole_gradients() -> None:
 
 def test_parameters_that_cannot_be_merged_op_by_op() -> None:
     program = build(shape(), "train")
-    assert [kind for _, _, kind in parameter_ranges(program)].count(1) == 1  # the tied embedding
+    ranges = parameter_ranges(program)
+    assert ranges is not None and [kind for _, _, kind in ranges].count(1) == 1  # the tied embedding
     frozen = replace(program.table["transformer.h.0.ln_1.bias"], offset=10**6)
     program.table["transformer.h.0.ln_1.bias"] = frozen
-    with pytest.raises(ProgramError, match="lie apart"):
-        parameter_ranges(program)
+    assert parameter_ranges(program) is None
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.reduction import count_shards, fold_run, most_held, shard_boundaries
+from cllm.reduction import count_shards, fold_run, most_held, most_whole, shard_boundaries
 
 BATCH_SIZES, BLOCK_SIZES = st.integers(1, 3000), st.integers(1, 10000)
 
@@ -68,3 +68,18 @@ def test_gradients_are_counted_in_long_runs(first: int, length: int) -> None:
 def test_more_shards_than_could_be_listed_are_counted() -> None:
     assert count_shards(10**26, 64) == 10**26 // 64
     assert most_held(0, 2**80) == 81
+
+
+def test_a_right_sibling_of_one_shard_needs_no_gradient_of_its_own() -> None:
+    for first in range(0, 20):
+        for last in range(first, first + 40):
+            stack: list[tuple[int, int]] = []
+            most = 0
+            for shard in range(first, last):
+                beside = bool(stack) and stack[-1] == (shard - 1, 1) and shard % 2 == 1
+                stack.append((shard, 1))
+                most = max(most, len(stack) - beside)
+                while len(stack) > 1 and stack[-2][1] == stack[-1][1] and stack[-2][0] % (2 * stack[-1][1]) == 0:
+                    _, size = stack.pop()
+                    stack[-1] = stack[-1][0], 2 * size
+            assert most_whole(first, last) == most, (first, last)

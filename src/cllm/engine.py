@@ -108,7 +108,7 @@ class Engine:
         self._executor = kernels.executor.Executor(
             at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
-            at(self.lowered.ranges) if self.lowered.ranges is not None else 0,
+            at(self.lowered.ranges) if self.lowered.ranges is not None else 0, self.lockstep,
         )
 
     @property
@@ -184,7 +184,7 @@ class Engine:
         if self.lockstep:
             self._gradients.for_lockstep(self.program)
         else:
-            self._gradients.for_folds()
+            self._gradients.for_folds(self.program)
         self._run(backward=True, reducer=reducer)
         total = self._gradients.total
         self._meet(total)

@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cllm.errors import ProgramError
 from cllm.lowering import parameter_ranges
 from cllm.program import Program
-from cllm.reduction import most_held
 from cllm.teams import Team, is_large
 
 if TYPE_CHECKING:
@@ -27,18 +25,18 @@ def goes_in_lockstep(
     """arena: float32 elements of a shard's activations; reducer: None for the built-in one."""
     if program.mode != "train" or len(teams) != 1 or n_shards == 1 or not is_large(program.n_trainable):
         return False
-    if reducer is not None and not hasattr(reducer, "__cllm_reducer__"):
+    if reducer is not None and not is_compiled_fold(reducer):
         return False  # it wants whole gradients
-    try:
-        parameter_ranges(program)
-    except ProgramError:
-        return False
-    return n_shards * arena <= 2 * program.n_trainable
+    return parameter_ranges(program) is not None and n_shards * arena <= 2 * program.n_trainable
 
 
-def lockstep_rooms(program: Program, n_shards: int) -> tuple[int, int, int]:
-    """Float32 elements of a further shard's shared ranges and of a level, and how many levels there are."""
-    ranges = parameter_ranges(program)
+def is_compiled_fold(reducer: Reducer) -> bool:
+    """Whether it merges inside the parallel region, a slice at a time."""
+    return reducer.kind == "fold" and hasattr(reducer, "__cllm_reducer__")
+
+
+def rooms(program: Program) -> tuple[int, int]:
+    """Float32 elements of a gradient's shared ranges, and of the largest that is none; 0, 0 where there are no ranges."""
+    ranges = parameter_ranges(program) or []
     shared = sum(last - first for first, last, kind in ranges if kind == 1)
-    level = max(last - first for first, last, kind in ranges if kind == 0)
-    return shared, level, most_held(0, n_shards) - 1
+    return shared, max((last - first for first, last, kind in ranges if kind == 0), default=0)

@@ -39,11 +39,12 @@ _PACKING = np.dtype(
 _RANGE = np.dtype([("first", np.int64), ("last", np.int64), ("shared", np.int64)])
 WORKER = np.dtype(
     [
-        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64),
+        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64), ("room", np.uint64),
         ("first_shard", np.int64),
         ("last_shard", np.int64), ("status", np.int64), ("op", np.int64),
         ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("leader", np.int64),
         ("member", np.int64), ("n_members", np.int64), ("n_parts", np.int64), ("waited", np.float64),
+        ("unused", np.int64, 7),
     ]
 )
 EVENT = np.dtype([("what", np.int64), ("shard", np.int64), ("begin", np.float64), ("end", np.float64)])
@@ -72,7 +73,8 @@ class Lowered:
     packings: NDArray[Any]  # which matrices become panels
     packed_size: int  # float32 elements of all panels
     scratch_size: int  # float32 elements a thread
-    ranges: NDArray[Any] | None = None  # of each op, in lockstep
+    ranges: NDArray[Any] | None = None  # of each op, where its gradients can be merged by themselves
+    lockstep: bool = False
 
     @property
     def sizes(self) -> Sizes:
@@ -112,7 +114,7 @@ def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: 
     _mark_additions(records, program)
     return Lowered(
         program, memory, records, panels.packings(), panels.size, _scratch_size(program, time),
-        _ranges(program) if lockstep else None,
+        _ranges(program), lockstep,
     )
 
 
@@ -165,11 +167,11 @@ def _mark_additions(records: NDArray[Any], program: Program) -> None:
             written.add(name)
 
 
-def parameter_ranges(program: Program) -> list[tuple[int, int, int]]:
+def parameter_ranges(program: Program) -> list[tuple[int, int, int]] | None:
     """Of each op, where its trainable parameters lie (first, last + 1), and whether other ops add to their gradients.
 
-    If so, 1 for the first of these ops and 2 for the others. Raises ProgramError where a range is not an op's own, or
-    the same for several: then no range of the gradient is whole before all is.
+    If so, 1 for the first of these ops and 2 for the others. None where a range is not an op's own, or the same for
+    several: then no range of the gradient is whole before all is.
     """
     ranges: list[tuple[int, int, int]] = []
     users = Counter(name for op in program.ops for name in op.parameters if name is not None)
@@ -178,13 +180,14 @@ def parameter_ranges(program: Program) -> list[tuple[int, int, int]]:
         first, last = min((p.offset for p in own), default=0), max((p.offset + p.size for p in own), default=0)
         shared = any(users[p.name] > 1 for p in own)
         if last - first != sum(p.size for p in own) or (shared and len(own) > 1):
-            raise ProgramError(op.name, "parameters that lie apart, or of which some are shared", "others", "split it")
+            return None
         ranges.append((first, last, (2 if any(r[:2] == (first, last) for r in ranges) else 1) if shared else 0))
     return ranges
 
 
-def _ranges(program: Program) -> NDArray[Any]:
-    return np.array(parameter_ranges(program), dtype=_RANGE)
+def _ranges(program: Program) -> NDArray[Any] | None:
+    ranges = parameter_ranges(program) if program.mode == "train" else None
+    return None if ranges is None else np.array(ranges, dtype=_RANGE)
 
 
 class _Panels:

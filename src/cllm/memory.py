@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cllm.errors import MemoryLimitError
-from cllm.lockstep import goes_in_lockstep, lockstep_rooms
+from cllm.lockstep import goes_in_lockstep, is_compiled_fold, rooms
 from cllm.lowering import Sizes, sizes
 from cllm.machine import cores, memory_limit
 from cllm.program import Program
-from cllm.reduction import count_shards, most_held
+from cllm.reduction import count_shards, most_held, most_whole
 from cllm.teams import Team, form_teams
 
 if TYPE_CHECKING:
@@ -81,10 +81,15 @@ def _gradients(
     program: Program, n_shards: int, teams: Sequence[Team], reducer: Reducer | None, lockstep: bool
 ) -> int:
     """Elements of all gradients that are held at once."""
-    if not lockstep:
+    shared, level = rooms(program)
+    if lockstep:
+        return program.n_trainable + (n_shards - 1) * shared + (most_held(0, n_shards) - 1) * level
+    if level == 0 or (reducer is not None and not is_compiled_fold(reducer)):
         return program.n_trainable * _most_gradients(n_shards, teams, reducer)
-    shared, level, n_levels = lockstep_rooms(program, n_shards)
-    return program.n_trainable + (n_shards - 1) * shared + n_levels * level
+    runs = [(team.first, team.last) for team in teams]
+    return sum(
+        most_whole(*run) * program.n_trainable + (most_held(*run) - most_whole(*run)) * shared + level for run in runs
+    )
 
 
 def _most_gradients(n_shards: int, teams: Sequence[Team], reducer: Reducer | None) -> int:

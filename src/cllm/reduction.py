@@ -66,6 +66,15 @@ def most_held(first: int, last: int) -> int:
     return max((1 + _count_subtrees(first, one) for one in ends if one >= first), default=0)
 
 
+def most_whole(first: int, last: int) -> int:
+    """As most_held, but of gradients that are held whole: a right sibling of a single shard is merged op by op.
+
+    That leaves the beginnings of even length, which are those of a run of pairs, and an odd first shard.
+    """
+    pairs = most_held((first + 1) // 2, (last + 1) // 2)
+    return max(first % 2 + pairs, min(1, last - first))
+
+
 def _count_subtrees(first: int, end: int) -> int:
     """Maximal aligned subtrees of [first, end): up to the highest multiple of a power of two, and down from it."""
     if first == end:

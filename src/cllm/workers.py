@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from cllm import aligned
 from cllm.kernels import at
-from cllm.lockstep import lockstep_rooms
+from cllm.lockstep import rooms
 from cllm.lowering import WORKER, Lowered
 from cllm.program import Program
-from cllm.reduction import fold_run, meetings
+from cllm.reduction import fold_run, meetings, most_held
 from cllm.teams import Team
 
 Float32 = NDArray[np.float32]
@@ -23,14 +23,13 @@ class Workers:
 
     def __init__(self, lowered: Lowered, teams: Sequence[Team], n_threads: int) -> None:
         self._teams = teams
-        lockstep = lowered.ranges is not None
         self.records = np.zeros(n_threads, dtype=WORKER)
         self.records["leader"] = np.arange(n_threads)
         self._leaders = [self.records[team.leader] for team in teams]
         self.arenas: list[Float32] = []  # one a team: its activations, in lockstep of all its shards
         self._scratch: list[Float32] = []  # one a thread
         for team in teams:
-            step = -(-lowered.plan.size // 16) * 16 if lockstep else 0
+            step = -(-lowered.plan.size // 16) * 16 if lowered.lockstep else 0
             self.arenas.append(aligned.empty(lowered.plan.size + step * (team.last - team.first - 1)))
             self.records[team.leader]["arena"], self.records[team.leader]["arena_step"] = at(self.arenas[-1]), step
             for member in range(team.n_members):
@@ -43,6 +42,11 @@ class Workers:
     def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
         """Every team takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
         self._take([(team.first, team.last) for team in self._teams], buffers)
+
+    def give_rooms(self, rooms: Sequence[int]) -> None:
+        """Addresses, one a team: for the gradients of an op that are merged at once."""
+        for record, room in zip(self._leaders, rooms, strict=True):
+            record["room"] = room
 
     def take_one_each(self, shards: Sequence[int], buffers: Sequence[int]) -> None:
         """The first teams take one of these shards each, the others none."""
@@ -71,17 +75,23 @@ class GradientMemory:
         """The total; for each further shard a gradient of which only shared ranges are ever touched; and the levels."""
         if self._fold_stacks is None:
             n_shards = self._teams[0].last
-            _, level, n_levels = lockstep_rooms(program, n_shards)
+            _, level = rooms(program)
             rows = [self._row() for _ in range(n_shards)]
-            self._levels = [aligned.empty(level) for _ in range(n_levels)]
+            self._levels = [aligned.empty(level) for _ in range(most_held(0, n_shards) - 1)]
             self._fold_stacks = [[at(room) for room in (*rows, *self._levels)]]
             self.total, self.pairs = rows[0], np.zeros((0, 2), dtype=np.int64)
         self._workers.take_runs(self._fold_stacks)
 
-    def for_folds(self) -> None:
-        """Stacks for the workers' binary counters, and the pairs in which what they leave meets."""
+    def for_folds(self, program: Program) -> None:
+        """Stacks for the workers' binary counters, and the pairs in which what they leave meets.
+
+        The last of a stack is touched in shared ranges alone, if its shard is always merged op by op.
+        """
         if self._fold_stacks is None:
             self._fold_stacks = []
+            _, room = rooms(program)
+            self._levels = [aligned.empty(room) for _ in self._teams]
+            self._workers.give_rooms([at(level) for level in self._levels])
             subtrees, places = [], []
             for team in self._teams:
                 left, most = fold_run(team.first, team.last)

@@ -14,7 +14,7 @@ from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.gemm_bf16 cimport pack_pairs
 from cllm._kernels.op cimport (
-    AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
+    AGAIN, DONE, GRADIENT, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
 )
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.reducer cimport Reducer
@@ -65,8 +65,11 @@ cdef int run_op(Step *step, int w, Shard *shard, bint backward) noexcept nogil:
     return status
 
 
-cdef int run_shard(Step *step, int w, int64_t s, float *gradient) noexcept nogil:
-    """Every op forward, and in training every op backward; then the shard's sums of losses and token weights."""
+cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) noexcept nogil:
+    """Every op forward, and in training every op backward; then the shard's sums of losses and token weights.
+
+    left: NULL, or the gradient that this shard's is merged into, op by op; then of `gradient` only shared ranges are used.
+    """
     cdef Shard shard = shard_of(step, w, s, gradient)
     cdef Worker *own = &step.workers[w]
     cdef int64_t i
@@ -75,13 +78,35 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient) noexcept nogil
     for i in range(step.n_ops * (2 if step.backward else 1)):
         begin, waited = begin_event(own), own.waited
         own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
-        status = run_op(step, w, &shard, i >= step.n_ops)
+        if left != NULL and i >= step.n_ops:
+            status = run_and_merge(step, w, &shard, gradient, left)
+        else:
+            status = run_op(step, w, &shard, i >= step.n_ops)
         end_event(own, i, s, begin, own.waited - waited)
         if status != DONE:
             return status
+    if left != NULL:
+        for i in range(step.n_ops):
+            if step.ranges[i].shared == 1:  # named once, by the first of its ops
+                merge_slice(step, own, &step.ranges[i], left, gradient)
     if own.member == 0:
         sum_up(step, s, &shard)
     return DONE
+
+
+cdef int run_and_merge(Step *step, int w, Shard *shard, float *gradient, float *left) noexcept nogil:
+    """The worker's op backward, after which the range of its parameters, in the leader's room, is merged into `left`."""
+    cdef Worker *own = &step.workers[w]
+    cdef const Range *range_ = &step.ranges[own.op]
+    cdef float *room = step.workers[own.leader].room - range_.first
+    cdef bint merges = range_.last > range_.first and not range_.shared
+    cdef int status
+    shard.base[GRADIENT] = room if merges else gradient
+    status = run_op(step, w, shard, True)
+    if status == DONE and merges:
+        merge_slice(step, own, range_, left, room)
+        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+    return status
 
 
 cdef void sum_up(Step *step, int64_t s, const Shard *shard) noexcept nogil:
@@ -109,7 +134,7 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     worker.n_parts = worker.n_members if region_threads() >= step.n_workers else min(worker.n_members, 1)
     worker.waited, worker.status = 0.0, DONE
     if worker.member < worker.n_parts:
-        if step.ranges != NULL:
+        if step.lockstep:
             worker.status = run_in_lockstep(step, w)
         else:
             worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
@@ -140,7 +165,7 @@ cdef int keep_shards(Step *step, int w) noexcept nogil:
     cdef int64_t s
     cdef int status
     for s in range(leader.first_shard, leader.last_shard):
-        status = run_shard(step, w, s, leader.buffers[s - leader.first_shard] if step.backward != 0 else NULL)
+        status = run_shard(step, w, s, leader.buffers[s - leader.first_shard] if step.backward != 0 else NULL, NULL)
         if status != DONE:
             return status
     return DONE
@@ -149,30 +174,30 @@ cdef int keep_shards(Step *step, int w) noexcept nogil:
 cdef int fold_shards(Step *step, int w) noexcept nogil:
     """Runs the team's shards and merges two neighbours as soon as together they are an aligned subtree.
 
-    Each member merges its slice. The buffer that is free then is next written by a backward, and before that all
-    have met after a forward.
+    A single shard beside its sibling is merged into it op by op, where it needs no gradient of its own. Each member
+    merges its slice. The buffer that is free then is next written by a backward, and before that all have met after a
+    forward.
     """
     cdef Worker *worker = &step.workers[w]
     cdef const Worker *leader = &step.workers[worker.leader]
-    cdef int64_t low = part_begin(step.n_parameters, 16, worker.member, worker.n_parts)
-    cdef int64_t n = part_begin(step.n_parameters, 16, worker.member + 1, worker.n_parts) - low
+    cdef Range all
     cdef int64_t[MAX_DEPTH] start, size
     cdef int64_t s, depth = 0
     cdef int status
-    cdef double begin
+    all.first, all.last, all.shared = 0, step.n_parameters, 0
     for s in range(leader.first_shard, leader.last_shard):
-        status = run_shard(step, w, s, leader.buffers[depth])
+        if step.ranges != NULL and depth > 0 and are_siblings(start[depth - 1], size[depth - 1], s, 1):
+            status = run_shard(step, w, s, leader.buffers[depth], leader.buffers[depth - 1])
+            size[depth - 1] = 2
+        else:
+            status = run_shard(step, w, s, leader.buffers[depth], NULL)
+            start[depth], size[depth] = s, 1
+            depth += 1
         if status != DONE:
             return status
-        start[depth], size[depth] = s, 1
-        depth += 1
         while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
             depth -= 1
-            begin = begin_event(worker)
-            step.reducer.merge(
-                step.reducer.state, leader.buffers[depth - 1] + low, leader.buffers[depth] + low, n,
-            )
-            end_event(worker, C_FOLD, s, begin, 0.0)
+            merge_slice(step, worker, &all, leader.buffers[depth - 1], leader.buffers[depth])
             size[depth - 1] *= 2
     return DONE
 
@@ -365,12 +390,12 @@ cdef class Executor:
 
     def __init__(
         self, uintptr_t ops, int64_t n_ops, uintptr_t packings, int n_packings, uintptr_t workers, int n_workers,
-        int64_t n_parameters, uintptr_t packed, uintptr_t ranges=0,
+        int64_t n_parameters, uintptr_t packed, uintptr_t ranges=0, bint lockstep=False,
     ):
-        """ranges (n_ops,): the one team runs its shards in lockstep, and `pack` leaves the packing to it."""
+        """ranges (n_ops,), or 0. lockstep: the one team runs its shards so, and `pack` leaves the packing to it."""
         self.step.ops, self.step.n_ops = <const Op *>ops, n_ops
         self.step.packings, self.step.n_packings = <const Packing *>packings, n_packings
-        self.step.ranges = <const Range *>ranges
+        self.step.ranges, self.step.lockstep = <const Range *>ranges, lockstep
         self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
         self.step.meetings = self.meetings
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
@@ -399,7 +424,7 @@ cdef class Executor:
         cdef int t, n = self.step.n_workers
         self.step.busy = <double *>busy
         self.step.parameters = <const float *>parameters
-        if self.step.ranges != NULL:
+        if self.step.lockstep:
             return
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):

@@ -53,6 +53,7 @@ cdef struct Worker:
     float *scratch
     float **buffers              # gradients (n,) each: the stack of the run's subtrees, or one a shard; lockstep.pxd
     int64_t arena_step           # elements from a shard's arena to the next one's; 0: all have the same
+    float *room                  # of the largest range that is no shared one
     int64_t first_shard, last_shard
     int64_t status, op
     Event *events                # NULL: nobody wants to know
@@ -61,6 +62,7 @@ cdef struct Worker:
     int64_t n_members            # 0: none of a team, there is nothing to do
     int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
     double waited                # CPU seconds of waiting for others of the team
+    int64_t[7] unused            # no two workers write to one cache line
 
 
 cdef struct Step:
@@ -73,7 +75,8 @@ cdef struct Step:
     const Reducer *reducer       # NULL: every shard keeps its gradient
     const Packing *packings
     int n_packings
-    const Range *ranges          # (n_ops,) NULL: a shard runs all its ops before the next one begins
+    const Range *ranges          # (n_ops,) NULL: an op's gradients cannot be merged before all are there
+    int lockstep                 # every op runs for all shards of the one team before the next op
     const int64_t *sequence      # (S + 1,) first sequence of each shard
     double *shard_loss           # (S,)
     double *shard_weight         # (S,)
