@@ -36,7 +36,7 @@ def is_compiled_fold(reducer: Reducer) -> bool:
 
 
 def rooms(program: Program) -> tuple[int, int]:
-    """Float32 elements of a gradient's shared ranges, and of the largest that is none; 0, 0 where there are no ranges."""
+    """Float32 elements of a gradient's shared ranges, and of the largest other one; 0, 0 where there are none."""
     ranges = parameter_ranges(program) or []
     shared = sum(last - first for first, last, kind in ranges if kind == 1)
     return shared, max((last - first for first, last, kind in ranges if kind == 0), default=0)

@@ -39,10 +39,9 @@ _PACKING = np.dtype(
 _RANGE = np.dtype([("first", np.int64), ("last", np.int64), ("shared", np.int64)])
 WORKER = np.dtype(
     [
-        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64), ("room", np.uint64),
-        ("first_shard", np.int64),
-        ("last_shard", np.int64), ("status", np.int64), ("op", np.int64),
-        ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("leader", np.int64),
+        ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64),
+        ("room", np.uint64), ("first_shard", np.int64), ("last_shard", np.int64), ("status", np.int64),
+        ("op", np.int64), ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("leader", np.int64),
         ("member", np.int64), ("n_members", np.int64), ("n_parts", np.int64), ("waited", np.float64),
         ("unused", np.int64, 7),
     ]

@@ -71,8 +71,9 @@ def most_whole(first: int, last: int) -> int:
 
     That leaves the beginnings of even length, which are those of a run of pairs, and an odd first shard.
     """
-    pairs = most_held((first + 1) // 2, (last + 1) // 2)
-    return max(first % 2 + pairs, min(1, last - first))
+    if first == last:
+        return 0
+    return max(1, first % 2 + most_held((first + 1) // 2, (last + 1) // 2))
 
 
 def _count_subtrees(first: int, end: int) -> int:

@@ -72,41 +72,36 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
     """
     cdef Shard shard = shard_of(step, w, s, gradient)
     cdef Worker *own = &step.workers[w]
+    cdef const Range *range_
     cdef int64_t i
     cdef int status
+    cdef bint merges = False
     cdef double begin, waited
     for i in range(step.n_ops * (2 if step.backward else 1)):
         begin, waited = begin_event(own), own.waited
         own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
-        if left != NULL and i >= step.n_ops:
-            status = run_and_merge(step, w, &shard, gradient, left)
-        else:
-            status = run_op(step, w, &shard, i >= step.n_ops)
+        if left != NULL:
+            range_ = &step.ranges[own.op]
+            merges = i >= step.n_ops and range_.last > range_.first and not range_.shared
+            shard.base[GRADIENT] = step.workers[own.leader].room - range_.first if merges else gradient
+        status = run_op(step, w, &shard, i >= step.n_ops)
         end_event(own, i, s, begin, own.waited - waited)
+        if status == DONE and merges:  # before the next op that needs the room
+            merge_slice(step, own, range_, left, <float *>shard.base[GRADIENT])
+            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
         if status != DONE:
             return status
     if left != NULL:
         for i in range(step.n_ops):
             if step.ranges[i].shared == 1:  # named once, by the first of its ops
                 merge_slice(step, own, &step.ranges[i], left, gradient)
+        # Whoever merges the whole next has other slices.
+        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        if status != DONE:
+            return status
     if own.member == 0:
         sum_up(step, s, &shard)
     return DONE
-
-
-cdef int run_and_merge(Step *step, int w, Shard *shard, float *gradient, float *left) noexcept nogil:
-    """The worker's op backward, after which the range of its parameters, in the leader's room, is merged into `left`."""
-    cdef Worker *own = &step.workers[w]
-    cdef const Range *range_ = &step.ranges[own.op]
-    cdef float *room = step.workers[own.leader].room - range_.first
-    cdef bint merges = range_.last > range_.first and not range_.shared
-    cdef int status
-    shard.base[GRADIENT] = room if merges else gradient
-    status = run_op(step, w, shard, True)
-    if status == DONE and merges:
-        merge_slice(step, own, range_, left, room)
-        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
-    return status
 
 
 cdef void sum_up(Step *step, int64_t s, const Shard *shard) noexcept nogil:
