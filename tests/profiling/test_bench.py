@@ -27,6 +27,14 @@ def test_the_command_measures_and_predicts(tmp_path: Path) -> None:
     assert ElementTree.fromstring((tmp_path / "scaling.svg").read_text()).tag.endswith("svg")
 
 
+def test_dtypes_are_measured_beside_one_another(tmp_path: Path) -> None:
+    words = ["bench", "--preset", "tiny", "--threads", "1", "--rounds", "1", "--seconds", "0.01", *SMALL]
+    done = cllm(*words, "--dtype", "float32", "bfloat16", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    measured = [row["config"] for row in json.loads(done.stdout) if not row["predicted"]]
+    assert measured == ["tiny float32", "tiny bfloat16"]
+
+
 def test_a_config_that_cannot_be_assembled_is_an_error_here_and_not_in_the_worker() -> None:
     config = load_config(None, ["data.path=no/such/book.txt"])
     with Worker(config, 1) as worker, pytest.raises(DataError, match="no/such/book"):

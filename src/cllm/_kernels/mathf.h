@@ -24,7 +24,11 @@ INLINE vf vf_exp_inside(vf x)
 {
     static const float C[5] = {0.499999940f, 0.166665211f, 0.0416682549f, 0.00836866256f, 0.00138214615f};
     const vf round_by = vf_set1(0x1.8p23f); /* adding and subtracting it rounds to a whole number */
-    vf n = vf_fma(x, vf_set1(0x1.715476p0f), round_by) - round_by;
+    vf n = vf_fma(x, vf_set1(0x1.715476p0f), round_by);
+#if defined(CLLM_FREED) /* benchmarks.builds alone: a compiler that may reorder would take it away again */
+    __asm__("" : "+x"(n));
+#endif
+    n = n - round_by;
     vf r = vf_fma(n, vf_set1(-0x1.62e4p-1f), x); /* exact: ln 2's upper part has 15 bits */
     r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
     vf p = vf_fma(r * r, vf_horner(r, C, 5), r); /* 1 + r (1 + r P) would save the product, and not be monotone */

@@ -7,8 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from cllm.cli.options import add_json, add_overrides, print_json, real, whole
 from cllm.config import Config, load_config
+from cllm.config.rules import DTYPES
 from cllm.env import MOST_THREADS
 from cllm.profiling.bench import Measured, bench, thread_counts
 from cllm.profiling.chart import write_chart
@@ -17,7 +20,7 @@ EXAMPLE = """\
 examples:
   cllm bench
   cllm bench configs/shakespeare.toml --threads 1 2 --chart scaling.svg
-  cllm bench --preset small --set train.batch_size=8 --json"""
+  cllm bench --preset small --dtype float32 bfloat16 --json"""
 
 BATCH_SIZES = {"tiny": 12, "mini": 16, "small": 16, "medium": 8, "gpt2": 4}
 PREDICTED = (4, 8)  # threads: of interest also where there are fewer cores
@@ -29,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a model of this size on random tokens (without configs: tiny and small)")
     parser.add_argument("--threads", type=whole(1, MOST_THREADS), nargs="+", metavar="N",
                         help="default: 1 2 4 8, as far as cores go")
+    parser.add_argument("--dtype", choices=DTYPES, nargs="+", metavar="DTYPE", dest="dtypes",
+                        help=f"of the products, one or several of {', '.join(DTYPES)} (default: the config's)")
     parser.add_argument("--rounds", type=whole(1), default=5, metavar="N",
                         help="of each thread count, in turn (default: 5)")
     parser.add_argument("--seconds", type=real(lambda x: x > 0.0, "a number above 0"), default=1.0,
@@ -61,13 +66,22 @@ def configs_of(options: argparse.Namespace, folder: Path) -> list[Config]:
     if presets:
         # nanoGPT's form, two bytes a token; which tokens they are makes no step slower.
         tokens.write_bytes(bytes(b for i in range(1 << 17) for b in ((i * 2654435761 >> 16) & 255, 0)))
-    return [load_config(path, options.overrides) for path in options.configs] + [
+    configs = [load_config(path, options.overrides) for path in options.configs] + [
         load_config(None, options.overrides, {
             "name": preset, "model": {"preset": preset}, "data": {"path": str(tokens)},
             "train": {"batch_size": BATCH_SIZES[preset]},
         })
         for preset in presets
     ]
+    if options.dtypes is None:
+        return configs
+    return [in_dtype(config, dtype) for config in configs for dtype in dict.fromkeys(options.dtypes)]
+
+
+def in_dtype(config: Config, dtype: str) -> Config:
+    """The config with products in this dtype, and a name that says so."""
+    model = msgspec.structs.replace(config.model, dtype=dtype)
+    return msgspec.structs.replace(config, name=f"{config.name} {dtype}", model=model)
 
 
 def facts(row: Measured) -> dict[str, Any]:
@@ -80,9 +94,10 @@ def facts(row: Measured) -> dict[str, Any]:
 
 
 def show(rows: list[Measured]) -> None:
-    print("config        threads   tokens/s   MFU  speed-up  efficiency  memory")
+    wide = max(12, *(len(row.name) for row in rows))
+    print(f"{'config':{wide}}  threads   tokens/s   MFU  speed-up  efficiency  memory")
     for row in rows:
         share = f"{100 * row.flops_utilisation:3.0f} %" if row.flops_utilisation is not None else "     "
         memory = f"{row.memory / 1e6:,.0f} MB" if row.memory is not None else "predicted"
-        print(f"{row.name:12}  {row.n_threads:7}  {row.tokens_per_second:9,.0f}  {share}  {row.speedup:8.2f}  "
+        print(f"{row.name:{wide}}  {row.n_threads:7}  {row.tokens_per_second:9,.0f}  {share}  {row.speedup:8.2f}  "
               f"{row.efficiency:10.2f}  {memory}")
