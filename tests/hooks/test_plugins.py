@@ -94,7 +94,7 @@ def test_a_part_is_made_with_its_options_as_the_plugins_struct(plugins: Plugins)
     [
         ("reducer", Part("treee"), 'config: [reducer] name = "treee"; expected one of '),
         ("reducer", Part("treee"), 'did you mean "tree"?'),
-        ("reducer", Part("robust.no_such"), "the package cllm-robust provides it: pip install cllm-robust"),
+        ("reducer", Part("robust.no_such"), "in a clone of cllm, pip install ./plugins/cllm-robust"),
         ("dataset", Part("sqad"), '[data] loader = "sqad"; expected one of pydoc, squad, text'),
         ("dataset", Part("sqad"), 'did you mean "squad"?'),
         ("tokenizer", Part("bite"), '[data] tokenizer = "bite"'),

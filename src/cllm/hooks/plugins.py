@@ -17,7 +17,7 @@ from cllm.hooks.hookspecs import PROJECT
 from cllm.hooks.making import Registered
 from cllm.hooks.protocols import StabilityCheck
 
-# Names that begin so come from a package of this name, which may not be installed.
+# Names that begin so come from a package of this name, which may not be installed. It is in plugins/, and on no index.
 KNOWN_PACKAGES: Mapping[str, str] = {"robust.": "cllm-robust"}
 
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
@@ -173,7 +173,7 @@ class Plugins:
 def _advice(name: str, names: Sequence[str]) -> str:
     for prefix, package in KNOWN_PACKAGES.items():
         if name.startswith(prefix) and not any(other.startswith(prefix) for other in names):
-            return f"the package {package} provides it: pip install {package}"
+            return f"the package {package} provides it: in a clone of cllm, pip install ./plugins/{package}"
     return did_you_mean(name, names, "choose one of these, or load the plugin that has it: -p FILE")
 
 
