@@ -95,7 +95,7 @@ def test_without_the_plugin_the_error_names_its_package(
     assert train('name = "robust.trimmed_mean"') == 2
     error = capsys.readouterr().err
     assert "robust.trimmed_mean" in error
-    assert "pip install cllm-robust" in error
+    assert "the package cllm-robust provides it" in error
 
 
 def test_it_is_listed_and_can_be_left_out() -> None:
