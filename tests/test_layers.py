@@ -27,10 +27,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.reference": ("cllm.ops",),
     "cllm.plan": (),
     "cllm.reduction": (),
-    "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan"),
+    "cllm.ranges": ("cllm.ops",),
+    "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan", "cllm.ranges", "cllm.reduction"),
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
     "cllm.teams": ("cllm.reduction",),
-    "cllm.lockstep": ("cllm.lowering", "cllm.reduction", "cllm.teams"),
+    "cllm.lockstep": ("cllm.ops", "cllm.ranges", "cllm.reduction", "cllm.teams"),
     "cllm.memory": ("cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.workers": ("cllm.kernels", "cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.engine": (

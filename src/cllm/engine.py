@@ -21,7 +21,7 @@ from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
 from cllm.kernels import at
-from cllm.lockstep import goes_in_lockstep
+from cllm.lockstep import NamedRows, goes_in_lockstep
 from cllm.lowering import lower, sizes
 from cllm.machine import cores
 from cllm.memory import check_memory, engine_memory
@@ -96,7 +96,7 @@ class Engine:
         arena = sizes(program, rows, time).arena
         pays = goes_in_lockstep(program, self.teams, self.n_shards, arena, reducer)
         self.lockstep = pays if lockstep is None else lockstep
-        self.lowered = lower(program, rows, time, share_memory, self.lockstep)
+        self.lowered = lower(program, rows, time, share_memory, self.n_shards if self.lockstep else 0)
         memory = engine_memory(program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes)
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
@@ -182,7 +182,7 @@ class Engine:
     def _fold_inside(self, reducer: object) -> Float32:
         """A compiled fold: shards and merges in one call, then the subtrees of all threads meet."""
         if self.lockstep:
-            self._gradients.for_lockstep(self.program)
+            self._name_rows(self._gradients.for_lockstep(self.program, self._losses.size))
         else:
             self._gradients.for_folds(self.program)
         self._run(backward=True, reducer=reducer)
@@ -244,6 +244,14 @@ class Engine:
             kernels.address(batch.weights), at(self._losses), at(self.boundaries), at(self._shard_loss),
             at(self._shard_weight), self.program.block_size, 0, batch.index, self.seed,
         )
+
+    def _name_rows(self, named: NamedRows | None) -> None:
+        """Tell the executor which rows of a tied embedding the bound batch's tokens name."""
+        if named is not None:
+            named.name(self._arrays[0])
+            self._executor.set_rows(
+                at(named.renumbered), at(named.rows), len(named.rows), at(named.memory), named.shard_size
+            )
 
     def _run(self, backward: bool, reducer: object | None = None) -> None:
         with region(self.n_threads) as busy:

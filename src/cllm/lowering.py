@@ -5,7 +5,6 @@ The layouts are those of _kernels/op.h and _kernels/step.pxd; sizes are compared
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,11 @@ from cllm import kernels
 from cllm.errors import ProgramError
 from cllm.plan import Plan, differentiable, plan
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op, Program
+from cllm.ranges import NOWHERE, parameter_ranges, rooms_in_total
+from cllm.reduction import most_held
 
 MAX_SLOTS, MAX_SIZES, MAX_NUMBERS = 10, 8, 4
-NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT = -1, 0, 1, 2, 3
+ACTIVATIONS, PARAMETERS, PACKED, GRADIENT = 0, 1, 2, 3
 EXTERNAL_SPACES = {TOKENS: 4, TARGETS: 5, WEIGHTS: 6, LOSSES: 7}
 
 _SLOT = np.dtype([("space", np.int64), ("offset", np.int64)])
@@ -36,7 +37,7 @@ _PACKING = np.dtype(
         for f in ("source", "target", "depth", "columns", "depth_step", "column_step", "pairs", "op", "backward")
     ]
 )
-_RANGE = np.dtype([("first", np.int64), ("last", np.int64), ("shared", np.int64)])
+_RANGE = np.dtype([(f, np.int64) for f in ("first", "last", "use", "row", "room")])
 WORKER = np.dtype(
     [
         ("arena", np.uint64), ("scratch", np.uint64), ("buffers", np.uint64), ("arena_step", np.int64),
@@ -73,28 +74,29 @@ class Lowered:
     packed_size: int  # float32 elements of all panels
     scratch_size: int  # float32 elements a thread
     ranges: NDArray[Any] | None = None  # of each op, where its gradients can be merged by themselves
-    lockstep: bool = False
+    lockstep: bool = False  # every op runs for all shards before the next
 
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.plan.size, self.scratch_size, self.packed_size)
 
 
-def sizes(program: Program, rows: int, time: int, lockstep: bool = False) -> Sizes:
+def sizes(program: Program, rows: int, time: int, lockstep: int = 0) -> Sizes:
     """The sizes of `lower`, of whatever length: nothing is written to records, whose numbers have 64 bits."""
-    panels = _Panels(program, lockstep)
+    panels = _Panels(program, lockstep > 0)
     for index, op in enumerate(program.ops):
         panels.pack(index, op)
     return Sizes(plan(program, rows).size, _scratch_size(program, time), panels.size)
 
 
-def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: bool = False) -> Lowered:
+def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: int = 0) -> Lowered:
     """Choose addresses and kernels for every op; `share` lets buffers take each other's memory.
 
-    lockstep: every op runs for all shards before the next, so that panels are made for one op after the other.
+    lockstep: how many shards there are if every op runs for all of them before the next; panels are then made for one
+    op after the other.
     """
     memory = plan(program, rows, share)
-    panels = _Panels(program, lockstep)
+    panels = _Panels(program, lockstep > 0)
     symbols = kernels.op_kernels()
     records = np.zeros(len(program.ops), dtype=_OP)
     for table in ("value", "gradient", "packed", "transposed"):
@@ -113,7 +115,7 @@ def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: 
     _mark_additions(records, program)
     return Lowered(
         program, memory, records, panels.packings(), panels.size, _scratch_size(program, time),
-        _ranges(program), lockstep,
+        _ranges(program, lockstep), lockstep > 0,
     )
 
 
@@ -166,27 +168,17 @@ def _mark_additions(records: NDArray[Any], program: Program) -> None:
             written.add(name)
 
 
-def parameter_ranges(program: Program) -> list[tuple[int, int, int]] | None:
-    """Of each op, where its trainable parameters lie (first, last + 1), and whether other ops add to their gradients.
-
-    If so, 1 for the first of these ops and 2 for the others. None where a range is not an op's own, or the same for
-    several: then no range of the gradient is whole before all is.
-    """
-    ranges: list[tuple[int, int, int]] = []
-    users = Counter(name for op in program.ops for name in op.parameters if name is not None)
-    for op in program.ops:
-        own = [program.table[name] for name in op.parameters if name is not None and program.table[name].trainable]
-        first, last = min((p.offset for p in own), default=0), max((p.offset + p.size for p in own), default=0)
-        shared = any(users[p.name] > 1 for p in own)
-        if last - first != sum(p.size for p in own) or (shared and len(own) > 1):
-            return None
-        ranges.append((first, last, (2 if any(r[:2] == (first, last) for r in ranges) else 1) if shared else 0))
-    return ranges
-
-
-def _ranges(program: Program) -> NDArray[Any] | None:
+def _ranges(program: Program, lockstep: int) -> NDArray[Any] | None:
     ranges = parameter_ranges(program) if program.mode == "train" else None
-    return None if ranges is None else np.array(ranges, dtype=_RANGE)
+    if ranges is None:
+        return None
+    records = np.zeros(len(ranges), dtype=_RANGE)
+    for field in ("first", "last", "use", "row"):
+        records[field] = [getattr(range_, field) for range_ in ranges]
+    records["room"] = NOWHERE
+    if lockstep:
+        records["room"] = rooms_in_total(ranges, most_held(0, lockstep) - 1, program.n_trainable)
+    return records
 
 
 class _Panels:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cllm.errors import MemoryLimitError
-from cllm.lockstep import goes_in_lockstep, is_compiled_fold, rooms
+from cllm.lockstep import Rooms, goes_in_lockstep, is_compiled_fold, rooms
 from cllm.lowering import Sizes, sizes
 from cllm.machine import cores, memory_limit
 from cllm.program import Program
@@ -64,11 +64,16 @@ def engine_memory(
         rows, time = -(-batch_size // n_shards) * program.block_size, program.block_size
         lowered = sizes(program, rows, time)
         if goes_in_lockstep(program, teams, n_shards, lowered.arena, reducer):
-            lowered = sizes(program, rows, time, lockstep=True)
+            lowered = sizes(program, rows, time, lockstep=n_shards)
     lockstep = goes_in_lockstep(program, teams, n_shards, lowered.arena, reducer)
     n_arenas = n_shards if lockstep else len(teams)
     scratch = sum(team.n_members for team in teams) * lowered.scratch
-    gradients = _gradients(program, n_shards, teams, reducer, lockstep) if program.mode == "train" else 0
+    gradients = 0
+    if lockstep:
+        n_tokens = batch_size * program.block_size
+        gradients = program.n_trainable + Rooms.of(program, n_shards, n_tokens).size(n_shards)
+    elif program.mode == "train":
+        gradients = _gradients(program, n_shards, teams, reducer)
     return {
         "packed weights": FLOAT * lowered.packed,
         "activations and scratch": FLOAT * (n_arenas * lowered.arena + scratch),
@@ -77,13 +82,9 @@ def engine_memory(
     }
 
 
-def _gradients(
-    program: Program, n_shards: int, teams: Sequence[Team], reducer: Reducer | None, lockstep: bool
-) -> int:
-    """Elements of all gradients that are held at once."""
+def _gradients(program: Program, n_shards: int, teams: Sequence[Team], reducer: Reducer | None) -> int:
+    """Elements of all gradients that are held at once, of a shard after the other."""
     shared, level = rooms(program)
-    if lockstep:
-        return program.n_trainable + (n_shards - 1) * shared + (most_held(0, n_shards) - 1) * level
     if level == 0 or (reducer is not None and not is_compiled_fold(reducer)):
         return program.n_trainable * _most_gradients(n_shards, teams, reducer)
     runs = [(team.first, team.last) for team in teams]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from cllm import aligned
 from cllm.kernels import at
-from cllm.lockstep import rooms
+from cllm.lockstep import NamedRows, Rooms, rooms
 from cllm.lowering import WORKER, Lowered
 from cllm.program import Program
-from cllm.reduction import fold_run, meetings, most_held
+from cllm.reduction import fold_run, meetings
 from cllm.teams import Team
 
 Float32 = NDArray[np.float32]
@@ -71,16 +71,17 @@ class GradientMemory:
         self._gathered: tuple[NDArray[np.float32], Float32] | None = None
         self._fold_stacks: list[list[int]] | None = None
 
-    def for_lockstep(self, program: Program) -> None:
-        """The total; for each further shard a gradient of which only shared ranges are ever touched; and the levels."""
+    def for_lockstep(self, program: Program, n_tokens: int) -> NamedRows | None:
+        """The total and the levels; and the rows that tokens name, of a tied embedding."""
         if self._fold_stacks is None:
             n_shards = self._teams[0].last
-            _, level = rooms(program)
-            rows = [self._row() for _ in range(n_shards)]
-            self._levels = [aligned.empty(level) for _ in range(most_held(0, n_shards) - 1)]
-            self._fold_stacks = [[at(room) for room in (*rows, *self._levels)]]
-            self.total, self.pairs = rows[0], np.zeros((0, 2), dtype=np.int64)
+            needed = Rooms.of(program, n_shards, n_tokens)
+            self.total, self.pairs = self._row(), np.zeros((0, 2), dtype=np.int64)
+            self._levels = [aligned.empty(needed.level) for _ in range(needed.n_levels)]
+            self._named = NamedRows(needed, n_shards) if needed.row else None
+            self._fold_stacks = [[at(row) for row in (self.total, *self._levels)]]
         self._workers.take_runs(self._fold_stacks)
+        return self._named
 
     def for_folds(self, program: Program) -> None:
         """Stacks for the workers' binary counters, and the pairs in which what they leave meets.

@@ -10,12 +10,9 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
-from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
-from cllm._kernels.gemm cimport pack_panels
-from cllm._kernels.gemm_bf16 cimport pack_pairs
-from cllm._kernels.op cimport (
-    AGAIN, DONE, GRADIENT, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Op, Shard, kernel_of, part_begin,
-)
+from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native
+from cllm._kernels.lockstep cimport run_in_lockstep
+from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
@@ -23,9 +20,10 @@ from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.team cimport Meeting, meet, region_threads
 from cllm._kernels.step cimport (
-    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, Event, Packing, Range, Step, Worker, begin_event,
-    end_event, interrupted, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
+    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Event, Packing, Range, Step, Worker, begin_event,
+    end_event, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
 )
+from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
 
 cdef extern from "signals.h" nogil:
     int raise_pending() except -1
@@ -43,26 +41,7 @@ EVENT_SIZE = sizeof(Event)
 PACK, FOLD, MEET = C_PACK, C_FOLD, C_MEET
 
 cdef enum:
-    MAX_DEPTH = 128  # of a worker's stack of subtrees: twice log2 of the shards that 64 bits can count
     MAX_WORKERS = 1024  # MOST_THREADS of cllm/env.py
-
-
-cdef int run_op(Step *step, int w, Shard *shard, bint backward) noexcept nogil:
-    """The worker's part of its op; afterwards everybody's part is done."""
-    cdef Worker *own = &step.workers[w]
-    cdef Meeting *meeting = &step.meetings[own.leader]
-    cdef Kernel kernel = kernel_of(&step.ops[own.op], backward)
-    cdef int status = AGAIN
-    if kernel == NULL:
-        return DONE
-    shard.phase = 0
-    while status == AGAIN:
-        status = STOPPED
-        if not interrupted(shard):
-            status = kernel(&step.ops[own.op], shard, own.member, own.n_parts)
-        status = meet(meeting, own.n_parts, status, &own.waited)
-        shard.phase += 1
-    return status
 
 
 cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) noexcept nogil:
@@ -82,7 +61,7 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
         own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
         if left != NULL:
             range_ = &step.ranges[own.op]
-            merges = i >= step.n_ops and range_.last > range_.first and not range_.shared
+            merges = i >= step.n_ops and range_.last > range_.first and range_.use == OWN
             shard.base[GRADIENT] = step.workers[own.leader].room - range_.first if merges else gradient
         status = run_op(step, w, &shard, i >= step.n_ops)
         end_event(own, i, s, begin, own.waited - waited)
@@ -93,7 +72,7 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
             return status
     if left != NULL:
         for i in range(step.n_ops):
-            if step.ranges[i].shared == 1:  # named once, by the first of its ops
+            if step.ranges[i].use == FIRST_USER:
                 merge_slice(step, own, &step.ranges[i], left, gradient)
         # Whoever merges the whole next has other slices.
         status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
@@ -102,23 +81,6 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
     if own.member == 0:
         sum_up(step, s, &shard)
     return DONE
-
-
-cdef void sum_up(Step *step, int64_t s, const Shard *shard) noexcept nogil:
-    """Two float64 chains over the shard's tokens."""
-    cdef const float *loss = <const float *>shard.base[LOSSES]
-    cdef const float *weight = <const float *>shard.base[WEIGHTS]
-    cdef const int *target = <const int *>shard.base[TARGETS]
-    cdef double losses = 0.0, weights = 0.0
-    cdef int64_t i
-    if step.losses == NULL:
-        return
-    for i in range(shard.n_sequences * shard.time):
-        if target[i] >= 0:
-            losses += loss[i]
-            weights += weight[i]
-    step.shard_loss[s] = losses
-    step.shard_weight[s] = weights
 
 
 cdef void run_worker(Step *step, int w) noexcept nogil:
@@ -179,7 +141,7 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
     cdef int64_t[MAX_DEPTH] start, size
     cdef int64_t s, depth = 0
     cdef int status
-    all.first, all.last, all.shared = 0, step.n_parameters, 0
+    all.first, all.last = 0, step.n_parameters
     for s in range(leader.first_shard, leader.last_shard):
         if step.ranges != NULL and depth > 0 and are_siblings(start[depth - 1], size[depth - 1], s, 1):
             status = run_shard(step, w, s, leader.buffers[depth], leader.buffers[depth - 1])
@@ -197,126 +159,6 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
     return DONE
 
 
-cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, int64_t next_size) noexcept nogil:
-    return size == next_size and start % (2 * size) == 0 and next_start == start + size
-
-
-# --- lockstep: every op for all shards of a team before the next op ---------------------------------------------
-
-
-cdef int run_in_lockstep(Step *step, int w) noexcept nogil:
-    """All shards, op by op. An op's matrix is packed when its turn comes, and its gradients meet at once.
-
-    The leader's buffers are, first, the total and for each further shard a gradient of which the shared ranges alone are
-    used; behind those, one less than the tree is deep, a range's room each.
-    """
-    cdef Worker *own = &step.workers[w]
-    cdef const Worker *leader = &step.workers[own.leader]
-    cdef Shard shard
-    cdef int64_t i
-    cdef int status
-    for i in range(2 * step.n_ops):
-        own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
-        if kernel_of(&step.ops[own.op], i >= step.n_ops) == NULL:
-            continue
-        pack_for(step, own, i >= step.n_ops)
-        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
-        if status == DONE:
-            status = run_op_of_all(step, w, i)
-        if status != DONE:
-            return status
-    for i in range(step.n_ops):
-        if step.ranges[i].shared == 1:  # named once, by the first of its ops
-            merge_shared(step, own, &step.ranges[i])
-    if own.member == 0:
-        for i in range(leader.first_shard, leader.last_shard):
-            shard = shard_of(step, w, i, leader.buffers[0])
-            sum_up(step, i, &shard)
-    return DONE
-
-
-cdef void pack_for(Step *step, Worker *own, bint backward) noexcept nogil:
-    cdef double begin = begin_event(own)
-    cdef int i
-    for i in range(step.n_packings):
-        if step.packings[i].op == own.op and step.packings[i].backward == backward:
-            pack_one(step, &step.packings[i], own.member, own.n_parts)
-    end_event(own, C_PACK, 0, begin, 0.0)
-
-
-cdef int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
-    """The worker's op forward or backward for one shard after the other, folded like a binary counter."""
-    cdef Worker *own = &step.workers[w]
-    cdef const Worker *leader = &step.workers[own.leader]
-    cdef const Range *range_ = &step.ranges[own.op]
-    cdef bint backward = i >= step.n_ops, folds = backward and range_.last > range_.first and not range_.shared
-    cdef int64_t[MAX_DEPTH] start, size
-    cdef int64_t s, depth = 0
-    cdef int status
-    cdef Shard shard
-    cdef double begin, waited
-    for s in range(leader.first_shard, leader.last_shard):
-        if folds:
-            shard = shard_of(step, w, s, level_of(step, leader, range_, depth))
-        else:
-            shard = shard_of(step, w, s, leader.buffers[s - leader.first_shard])
-        begin, waited = begin_event(own), own.waited
-        status = run_op(step, w, &shard, backward)
-        end_event(own, i, s, begin, own.waited - waited)
-        if status != DONE:
-            return status
-        if folds:
-            start[depth], size[depth] = s, 1
-            depth += 1
-            while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
-                depth -= 1
-                size[depth - 1] *= 2
-                merge_level(step, own, range_, depth)
-            # A level that has been merged is written again by the next shard's backward.
-            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
-            if status != DONE:
-                return status
-    while depth > 1:
-        depth -= 1
-        merge_level(step, own, range_, depth)
-    return DONE
-
-
-cdef inline float *level_of(const Step *step, const Worker *leader, const Range *range_, int64_t depth) noexcept nogil:
-    """The gradient (P,) whose range is level `depth` of the stack: the total, or a room that lies where its range would."""
-    if depth == 0:
-        return leader.buffers[0]
-    return leader.buffers[leader.last_shard - leader.first_shard + depth - 1] - range_.first
-
-
-cdef void merge_level(const Step *step, Worker *own, const Range *range_, int64_t depth) noexcept nogil:
-    """The member's slice of level depth is merged into the level below."""
-    cdef const Worker *leader = &step.workers[own.leader]
-    merge_slice(step, own, range_, level_of(step, leader, range_, depth - 1), level_of(step, leader, range_, depth))
-
-
-cdef void merge_shared(const Step *step, Worker *own, const Range *range_) noexcept nogil:
-    """The shards' whole gradients of a range that several ops have added to meet, each member's slice."""
-    cdef const Worker *leader = &step.workers[own.leader]
-    cdef int64_t n = leader.last_shard - leader.first_shard, distance = 1, s
-    while distance < n:  # what lacks a partner is passed on
-        s = 0
-        while s + distance < n:
-            merge_slice(step, own, range_, leader.buffers[s], leader.buffers[s + distance])
-            s += 2 * distance
-        distance *= 2
-
-
-cdef void merge_slice(const Step *step, Worker *own, const Range *range_, float *left, const float *right) noexcept nogil:
-    cdef int64_t n = range_.last - range_.first, low = part_begin(n, 16, own.member, own.n_parts)
-    cdef int64_t high = part_begin(n, 16, own.member + 1, own.n_parts)
-    cdef double begin = begin_event(own)
-    step.reducer.merge(
-        step.reducer.state, left + range_.first + low, right + range_.first + low, high - low,
-    )
-    end_event(own, C_FOLD, 0, begin, 0.0)
-
-
 cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
@@ -326,19 +168,6 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
-
-
-cdef void pack_one(const Step *step, const Packing *p, int64_t part, int64_t n_parts) noexcept nogil:
-    if p.pairs:
-        pack_pairs(
-            bf16, <pair *>(step.packed + p.target), step.parameters + p.source, p.depth, p.columns, p.depth_step,
-            p.column_step, part, n_parts,
-        )
-    else:
-        pack_panels(
-            step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
-            part, n_parts,
-        )
 
 
 cdef void merge_part(
@@ -414,11 +243,20 @@ cdef class Executor:
         self.step.shard_loss, self.step.shard_weight = <double *>shard_loss, <double *>shard_weight
         self.step.time, self.step.first, self.step.batch, self.step.seed = time, first, batch, seed
 
+    def set_rows(self, uintptr_t renumbered, uintptr_t rows, int64_t n_rows, uintptr_t named, int64_t step):
+        """Of a tied embedding in lockstep, which rows (n_rows,) int64 the batch's tokens name: those are renumbered (B, T).
+
+        named (S, step): room for each shard's gradients of these rows.
+        """
+        self.step.renumbered, self.step.rows, self.step.n_rows = <const char *>renumbered, <const int64_t *>rows, n_rows
+        self.step.named, self.step.named_step = <float *>named, step
+
     def pack(self, uintptr_t parameters, uintptr_t busy=0):
         """Makes the panels of every matrix from the parameters (P,), which stay where they are until the next call."""
         cdef int t, n = self.step.n_workers
         self.step.busy = <double *>busy
         self.step.parameters = <const float *>parameters
+        self.step.bf16 = bf16
         if self.step.lockstep:
             return
         with nogil:

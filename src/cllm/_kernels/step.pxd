@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from cllm._kernels.bf16 cimport Bf16
 from cllm._kernels.op cimport (
     ACTIVATIONS, GRADIENT, LOSSES, PACKED, PARAMETERS, TARGETS, TOKENS, WEIGHTS, Op, Shard,
 )
@@ -25,6 +26,11 @@ cdef enum:
     C_MEET = -3
     # Milliseconds between two looks at the signals: far below the 250 that Ctrl-C may take, and no measurable cost.
     POLL_EVERY = 20
+    MAX_DEPTH = 128  # of a stack of subtrees: twice log2 of the shards that 64 bits can count
+    # Who uses a range: one op, or several, of which this is the first or one of the others.
+    OWN = 0
+    FIRST_USER = 1
+    OTHER_USER = 2
 
 
 cdef struct Packing:
@@ -34,9 +40,10 @@ cdef struct Packing:
 
 
 cdef struct Range:
-    # Where an op's parameters lie, first:last of them all. `shared`: other ops add to them too, so that a shard's gradient
-    # is whole only at its end.
-    int64_t first, last, shared
+    # Where an op's parameters lie, first:last of them all; cllm/ranges.py says what the fields mean. Of what several ops
+    # use, a shard's gradient is whole only when all have added to it.
+    int64_t first, last, use, row
+    int64_t room                 # in lockstep: where in the total the levels of the tree lie, or NOWHERE
 
 
 cdef struct Event:
@@ -73,6 +80,7 @@ cdef struct Step:
     int n_workers
     int backward                 # 0: forward only
     const Reducer *reducer       # NULL: every shard keeps its gradient
+    const Bf16 *bf16             # how pairs are made
     const Packing *packings
     int n_packings
     const Range *ranges          # (n_ops,) NULL: an op's gradients cannot be merged before all are there
@@ -83,6 +91,11 @@ cdef struct Step:
     int64_t time, first, batch, seed, n_parameters
     const float *parameters
     float *packed
+    const char *renumbered       # int32 (B, T) the tokens as places in `rows`
+    const int64_t *rows          # (n_rows,) of a tied embedding, all that the tokens name
+    int64_t n_rows
+    float *named                 # (S, named_step) each shard's gradients of these rows
+    int64_t named_step
     char *tokens                 # int32 (B, T), and so on: op.h
     char *targets
     char *weights

@@ -28,4 +28,4 @@ def backward(
     return None, dtable
 
 
-EMBEDDING = OpKind("embedding", build, forward, backward, sizes=("channels", "rows"))
+EMBEDDING = OpKind("embedding", build, forward, backward, sizes=("channels", "rows"), scatters=True)

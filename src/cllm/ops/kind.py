@@ -59,6 +59,7 @@ class OpKind:
     passes: tuple[int, ...] = ()  # input slots whose gradient is the output's, unchanged
     matrix: int | None = None  # slot of the parameter that is packed in panels
     depth_is_rows: bool = True  # the forward product's depth runs over the matrix's rows
+    scatters: bool = False  # its gradient adds to the rows of its parameter that its tokens name, and to no others
     pairs: bool = False  # its panels are of pairs of bfloat16
     flops: Callable[[Attributes, int], float] = no_flops  # (attributes, time) -> of one token, forward
     scratch: Callable[[Attributes, int], int] = no_scratch  # (attributes, time) -> float32 elements a thread

@@ -1,0 +1,165 @@
+"""Lockstep: a team runs every op for all of its shards before the next op (docs/decisions/0008-lockstep.md).
+
+An op's matrix is packed when its turn comes, and its gradients meet as soon as they are whole. The leader's buffers are,
+first, the total and then, for each level of the tree, a room for one range. Of a tied embedding the head's gradient meets
+at once as well, but for the rows that tokens name: those each shard keeps aside until its tokens have been added to them.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from cllm._kernels.op cimport DONE, GRADIENT, NOWHERE, TOKENS, Shard, kernel_of, part_begin
+from cllm._kernels.step cimport (
+    C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Range, Step, Worker, begin_event, end_event, shard_of,
+)
+from cllm._kernels.team cimport meet
+from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
+
+
+cdef enum:
+    NOTHING  # of a gradient is whole after this op
+    WHOLE    # its range is
+    UNNAMED  # its range is, but for the rows that tokens name
+    NAMED    # these rows are
+
+
+cdef inline int run_in_lockstep(Step *step, int w) noexcept nogil:
+    """All shards, op by op."""
+    cdef Worker *own = &step.workers[w]
+    cdef const Worker *leader = &step.workers[own.leader]
+    cdef Shard shard
+    cdef int64_t i
+    cdef int status
+    for i in range(2 * step.n_ops):
+        own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
+        if kernel_of(&step.ops[own.op], i >= step.n_ops) == NULL:
+            continue
+        pack_for(step, own, i >= step.n_ops)
+        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        if status == DONE:
+            status = run_op_of_all(step, w, i)
+        if status != DONE:
+            return status
+    if own.member == 0:
+        for i in range(leader.first_shard, leader.last_shard):
+            shard = shard_of(step, w, i, NULL)
+            sum_up(step, i, &shard)
+    return DONE
+
+
+cdef inline void pack_for(Step *step, Worker *own, bint backward) noexcept nogil:
+    cdef double begin = begin_event(own)
+    cdef int i
+    for i in range(step.n_packings):
+        if step.packings[i].op == own.op and step.packings[i].backward == backward:
+            pack_one(step, &step.packings[i], own.member, own.n_parts)
+    end_event(own, C_PACK, 0, begin, 0.0)
+
+
+cdef inline int whole_after(const Range *range_, bint backward) noexcept nogil:
+    if not backward or range_.last == range_.first:
+        return NOTHING
+    if range_.use == OWN:
+        return WHOLE
+    return NAMED if range_.use == FIRST_USER else UNNAMED
+
+
+cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
+    """The worker's op forward or backward for one shard after the other, folded like a binary counter."""
+    cdef Worker *own = &step.workers[w]
+    cdef const Worker *leader = &step.workers[own.leader]
+    cdef const Range *range_ = &step.ranges[own.op]
+    cdef int whole = whole_after(range_, i >= step.n_ops), status
+    cdef bint folds = whole == WHOLE or whole == UNNAMED
+    cdef int64_t[MAX_DEPTH] start, size
+    cdef int64_t s, depth = 0
+    cdef Shard shard
+    cdef double begin, waited
+    for s in range(leader.first_shard, leader.last_shard):
+        shard = shard_of(step, w, s, level_of(leader, range_, depth) if folds else NULL)
+        if whole == NAMED:
+            add_to_named_rows(step, range_, &shard, s)
+        begin, waited = begin_event(own), own.waited
+        status = run_op(step, w, &shard, i >= step.n_ops)
+        end_event(own, i, s, begin, own.waited - waited)
+        if status == DONE and whole == UNNAMED:
+            keep_named_rows(step, own, range_, s, level_of(leader, range_, depth))
+            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        if status != DONE:
+            return status
+        if folds:
+            start[depth], size[depth] = s, 1
+            depth += 1
+            while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
+                depth -= 1
+                size[depth - 1] *= 2
+                merge_level(step, own, range_, depth)
+            # A level that has been merged is written again by the next shard's backward.
+            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+            if status != DONE:
+                return status
+    while depth > 1:
+        depth -= 1
+        merge_level(step, own, range_, depth)
+    if whole == NAMED:
+        merge_named_rows(step, own, range_)
+    return DONE
+
+
+cdef inline float *level_of(const Worker *leader, const Range *range_, int64_t depth) noexcept nogil:
+    """The gradient (P,) whose range is level `depth` of the stack: the total, or a room that lies where its range would."""
+    if depth == 0:
+        return leader.buffers[0]
+    if range_.room != NOWHERE:
+        return leader.buffers[0] + range_.room + (depth - 1) * (range_.last - range_.first) - range_.first
+    return leader.buffers[depth] - range_.first
+
+
+cdef inline void merge_level(const Step *step, Worker *own, const Range *range_, int64_t depth) noexcept nogil:
+    """The member's slice of level depth is merged into the level below."""
+    cdef const Worker *leader = &step.workers[own.leader]
+    merge_slice(step, own, range_, level_of(leader, range_, depth - 1), level_of(leader, range_, depth))
+
+
+# --- the rows of a tied embedding that tokens name ---------------------------------------------------------------
+
+
+cdef inline float *named_of(const Step *step, int64_t s) noexcept nogil:
+    return step.named + s * step.named_step
+
+
+cdef inline void keep_named_rows(
+    const Step *step, const Worker *own, const Range *range_, int64_t s, const float *gradient,
+) noexcept nogil:
+    """The member's share of the shard's named rows OUT, from what the head has found."""
+    cdef int64_t c = range_.row, j
+    for j in range(part_begin(step.n_rows, 1, own.member, own.n_parts), part_begin(step.n_rows, 1, own.member + 1, own.n_parts)):
+        memcpy(named_of(step, s) + j * c, gradient + range_.first + step.rows[j] * c, c * sizeof(float))
+
+
+cdef inline void add_to_named_rows(const Step *step, const Range *range_, Shard *shard, int64_t s) noexcept nogil:
+    """To the embedding the named rows are its whole table, and the tokens are renumbered by them."""
+    shard.base[GRADIENT] = named_of(step, s) - range_.first
+    shard.base[TOKENS] = <void *>(step.renumbered + step.sequence[s] * step.time * 4)
+
+
+cdef inline void merge_named_rows(const Step *step, Worker *own, const Range *range_) noexcept nogil:
+    """The member's share of the rows of all shards meet, and take their places in the total."""
+    cdef int64_t n = step.workers[own.leader].last_shard, c = range_.row, distance = 1, s, j
+    cdef int64_t low = part_begin(step.n_rows, 1, own.member, own.n_parts)
+    cdef int64_t high = part_begin(step.n_rows, 1, own.member + 1, own.n_parts)
+    cdef double begin = begin_event(own)
+    while distance < n:
+        s = 0
+        while s + distance < n:
+            step.reducer.merge(
+                step.reducer.state, named_of(step, s) + low * c, named_of(step, s + distance) + low * c, (high - low) * c,
+            )
+            s += 2 * distance
+        distance *= 2
+    for j in range(low, high):
+        memcpy(
+            step.workers[own.leader].buffers[0] + range_.first + step.rows[j] * c, named_of(step, 0) + j * c,
+            c * sizeof(float),
+        )
+    end_event(own, C_FOLD, 0, begin, 0.0)
