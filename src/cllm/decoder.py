@@ -60,7 +60,7 @@ class Decoder:
         self._tokens[: len(kept)] = kept
         self._n = first  # what is still known if the call does not end well
         self._executor.set_batch(
-            at(self._tokens), 0, 0, 0, at(self._sequence), 0, 0, len(kept), first, 0, 0
+            at(self._tokens), 0, 0, 0, at(self._sequence), 0, 0, 1, len(kept), first, 0, 0
         )
         refuse_status(self._executor.run(False), "decoder", self._program)
         self._n = len(kept)

@@ -64,7 +64,7 @@ class Gradient:
     loss: float  # mean
     weight_sum: float
     shard_losses: tuple[float, ...]  # means, by shard
-    shard_seconds: float  # wall time of the shards and of combining them
+    shard_seconds: float  # wall time of packing, of the shards and of combining them
 
 
 class Interrupted(Exception):
@@ -136,17 +136,19 @@ class Engine:
                 "engine", f"the reducer {type(reducer).__name__}", "a compiled fold, for which it was made",
                 "give the engine its reducer when it is made",
             )
-        self._bind(batch)
-        self._pack(parameters)
         begin = perf_counter()
+        self._bind(batch)
         if reducer.kind == "gather":
-            total = self._gather(reducer)
+            total = self._gather(parameters, reducer)
         elif native is not None:
-            total = self._fold_inside(_call(native))
+            total = self._fold_inside(parameters, _call(native))
         else:
-            total = self._fold_outside(reducer)
+            total = self._fold_outside(parameters, reducer)
         seconds = perf_counter() - begin
-        return Gradient(total, self._mean_loss(), self._weight_sum(), self._shard_means(), seconds)
+        losses, weights = self._shard_loss.tolist(), self._shard_weight.tolist()
+        means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
+        weight_sum = _chain(weights)
+        return Gradient(total, _chain(losses) / weight_sum, weight_sum, means, seconds)
 
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
@@ -179,19 +181,24 @@ class Engine:
 
     # --- the three ways of combining ---------------------------------------------------------------------------
 
-    def _fold_inside(self, reducer: object) -> Float32:
-        """A compiled fold: shards and merges in one call, then the subtrees of all threads meet."""
+    def _fold_inside(self, parameters: Float32, reducer: object) -> Float32:
+        """A compiled fold: all in one call."""
         if self.lockstep:
             self._name_rows(self._gradients.for_lockstep(self.program, self._losses.size))
         else:
             self._gradients.for_folds(self.program)
-        self._run(backward=True, reducer=reducer)
-        total = self._gradients.total
-        self._meet(total)
+        total, pairs = self._gradients.total, self._gradients.pairs
+        with region(self.n_threads) as busy:
+            status = self._executor.fold(
+                kernels.address(parameters, who="engine"), reducer, at(pairs), len(pairs), at(total), busy
+            )
+        refuse_status(status, "engine", self.program)
+        self._inverse_weight()
         return total
 
-    def _fold_outside(self, reducer: FoldReducer) -> Float32:
+    def _fold_outside(self, parameters: Float32, reducer: FoldReducer) -> Float32:
         """A fold in Python: shards in parallel, as many as there are threads, then the same tree by its merges."""
+        self._pack(parameters)
         buffers = self._gradients
         stack: list[tuple[int, int, Float32]] = []
         for first in range(0, self.n_shards, len(self.teams)):
@@ -217,8 +224,9 @@ class Engine:
         buffers.free(total)
         return total
 
-    def _gather(self, reducer: GatherReducer) -> Float32:
+    def _gather(self, parameters: Float32, reducer: GatherReducer) -> Float32:
         """All shards' gradients side by side, combined over slices of the parameters."""
+        self._pack(parameters)
         check_memory(
             {"gradients of all shards": 4 * self.n_shards * self.program.n_trainable},
             f"a gather reducer over {count(self.n_shards, 'shard')}",
@@ -242,7 +250,7 @@ class Engine:
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
             kernels.address(batch.weights), at(self._losses), at(self.boundaries), at(self._shard_loss),
-            at(self._shard_weight), self.program.block_size, 0, batch.index, self.seed,
+            at(self._shard_weight), self.n_shards, self.program.block_size, 0, batch.index, self.seed,
         )
 
     def _name_rows(self, named: NamedRows | None) -> None:
@@ -253,41 +261,28 @@ class Engine:
                 at(named.renumbered), at(named.rows), len(named.rows), at(named.memory), named.shard_size
             )
 
-    def _run(self, backward: bool, reducer: object | None = None) -> None:
+    def _run(self, backward: bool) -> None:
         with region(self.n_threads) as busy:
-            status = self._executor.run(backward, reducer, busy)
+            status = self._executor.run(backward, busy)
         refuse_status(status, "engine", self.program)
 
     def _pack(self, parameters: Float32) -> None:
         with region(self.n_threads) as busy:
             self._executor.pack(kernels.address(parameters, who="engine"), busy)
 
-    def _meet(self, total: Float32) -> None:
-        pairs, factor = self._gradients.pairs, self._inverse_weight()
-        with region(self.n_threads) as busy:
-            self._executor.merge(at(pairs), len(pairs), at(total), factor, busy)
-
-    def _weight_sum(self) -> float:
-        total = 0.0
-        for weight in self._shard_weight:
-            total += float(weight)
-        return total
-
     def _inverse_weight(self) -> float:
-        weight = self._weight_sum()
+        weight = _chain(self._shard_weight.tolist())
         if not weight > 0.0:
             raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
         return 1.0 / weight
 
-    def _mean_loss(self) -> float:
-        total = 0.0
-        for loss in self._shard_loss:
-            total += float(loss)
-        return total / self._weight_sum()
 
-    def _shard_means(self) -> tuple[float, ...]:
-        pairs = zip(self._shard_loss, self._shard_weight, strict=True)
-        return tuple(float(loss) / float(weight) if weight > 0.0 else 0.0 for loss, weight in pairs)
+def _chain(numbers: Sequence[float]) -> float:
+    """Their sum, one after the other."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
 
 
 def refuse_status(status: int, who: str, program: Program) -> None:

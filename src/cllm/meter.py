@@ -6,8 +6,7 @@ decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
@@ -59,16 +58,22 @@ class Meter:
 _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
-@contextmanager
-def region(n_threads: int) -> Iterator[int]:
-    """Around one call into a parallel region; yields where its threads add up their work (clock.h), 0 for nowhere."""
-    meter = _METER.get()
-    if meter is None or n_threads > meter.n_threads:
-        yield 0
-        return
-    begin = perf_counter()
-    yield meter.address
-    meter.parallel_seconds += perf_counter() - begin
+class region:
+    """Around one call into a parallel region; gives where its threads add up their work (clock.h), 0 for nowhere."""
+
+    __slots__ = ("_begin", "_meter")
+
+    def __init__(self, n_threads: int) -> None:
+        meter = _METER.get()
+        self._meter = meter if meter is not None and n_threads <= meter.n_threads else None
+
+    def __enter__(self) -> int:
+        self._begin = perf_counter()
+        return self._meter.address if self._meter is not None else 0
+
+    def __exit__(self, *error: object) -> None:
+        if self._meter is not None:
+            self._meter.parallel_seconds += perf_counter() - self._begin
 
 
 def utilisation_of(busy: Sequence[float], parallel_seconds: float, seconds: float) -> Utilisation:

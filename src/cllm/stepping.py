@@ -64,7 +64,8 @@ class Stepper:
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
             kernels.address(batch.weights), self._losses.ctypes.data, self.boundaries.ctypes.data,
-            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.program.block_size, 0, batch.index, self.seed,
+            self._sums[0].ctypes.data, self._sums[1].ctypes.data, len(self.boundaries) - 1, self.program.block_size, 0,
+            batch.index, self.seed,
         )
         self._executor.pack(kernels.address(parameters))
         n_ops = len(self.program.ops)

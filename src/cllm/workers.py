@@ -37,11 +37,14 @@ class Workers:
                 record["leader"], record["member"], record["n_members"] = team.leader, member, team.n_members
                 self._scratch.append(aligned.empty(lowered.scratch_size))
                 record["scratch"] = at(self._scratch[-1])
+        self._taken: Sequence[Sequence[int]] | None = None
         self.take_runs()
 
     def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
         """Every team takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
-        self._take([(team.first, team.last) for team in self._teams], buffers)
+        if buffers is not self._taken:  # which a step after the other asks for
+            self._take([(team.first, team.last) for team in self._teams], buffers)
+            self._taken = buffers
 
     def give_rooms(self, rooms: Sequence[int]) -> None:
         """Addresses, one a team: for the gradients of an op that are merged at once."""
@@ -50,6 +53,7 @@ class Workers:
 
     def take_one_each(self, shards: Sequence[int], buffers: Sequence[int]) -> None:
         """The first teams take one of these shards each, the others none."""
+        self._taken = None
         idle = [(0, 0)] * (len(self._teams) - len(shards))
         self._take([(shard, shard + 1) for shard in shards] + idle, [[buffer] for buffer in buffers])
 

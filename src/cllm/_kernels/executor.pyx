@@ -5,7 +5,7 @@ its own activations, its own scratch and its own gradients, and folds its shards
 are threads to spare, a team of them runs a shard: each computes its part of every op, and between two ops they meet.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
@@ -170,25 +170,52 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     fpenv_leave(saved)
 
 
-cdef void merge_part(
-    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, double factor, int part, int n_parts,
+cdef void meet_part(
+    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, int part, int n_parts,
 ) noexcept nogil:
-    """A slice of the parameters: the subtrees of all workers meet, then the total is scaled once."""
+    """A slice of the parameters: the subtrees of all workers meet, then the total is scaled, if all went well."""
     cdef unsigned long long saved = fpenv_enter()
+    cdef double weight = fpenv_value(weight_of(step))
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     cdef f16 scale
+    if status_of(step) != DONE or not weight > 0.0:
+        fpenv_leave(saved)
+        return
     for i in range(n_pairs):
         step.reducer.merge(
             step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
         )
-    scale = f16_set1(<float>fpenv_value(factor))
+    scale = f16_set1(<float>(1.0 / weight))
     for i in range(begin, end, 16):
         f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), scale), end - i)
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
+
+
+cdef int64_t status_of(const Step *step) noexcept nogil:
+    """What is wrong with a shard, or that somebody asked to stop, or DONE."""
+    cdef int w
+    cdef int64_t status = DONE
+    for w in range(step.n_workers):
+        if step.workers[w].status != DONE and status in (DONE, STOPPED):
+            status = step.workers[w].status
+    return status
+
+
+cdef double weight_of(const Step *step) noexcept nogil:
+    """Of all shards' tokens, one float64 chain."""
+    cdef double total = 0.0
+    cdef int64_t s
+    for s in range(step.n_shards):
+        total += step.shard_weight[s]
+    return total
+
+
+cdef const Reducer *reducer_of(reducer) except NULL:
+    return <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
 
 
 cdef const Bf16 *bf16 = &bf16_emulated
@@ -234,14 +261,16 @@ cdef class Executor:
 
     def set_batch(
         self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
-        uintptr_t shard_loss, uintptr_t shard_weight, int64_t time, int64_t first, int64_t batch, int64_t seed,
+        uintptr_t shard_loss, uintptr_t shard_weight, int64_t n_shards, int64_t time, int64_t first, int64_t batch,
+        int64_t seed,
     ):
         """tokens, targets (B, T) int32, weights, losses (B, T) float32, sequence (S + 1,), shard sums (S,) float64."""
         self.step.tokens, self.step.targets = <char *>tokens, <char *>targets
         self.step.weights, self.step.losses = <char *>weights, <char *>losses
         self.step.sequence = <const int64_t *>sequence
         self.step.shard_loss, self.step.shard_weight = <double *>shard_loss, <double *>shard_weight
-        self.step.time, self.step.first, self.step.batch, self.step.seed = time, first, batch, seed
+        self.step.n_shards, self.step.time, self.step.first = n_shards, time, first
+        self.step.batch, self.step.seed = batch, seed
 
     def set_rows(self, uintptr_t renumbered, uintptr_t rows, int64_t n_rows, uintptr_t named, int64_t step):
         """Of a tied embedding in lockstep, which rows (n_rows,) int64 the batch's tokens name: those are renumbered (B, T).
@@ -263,19 +292,16 @@ cdef class Executor:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 pack_part(&self.step, t, n)
 
-    def run(self, bint backward, reducer=None, uintptr_t busy=0):
-        """Runs every worker's shards; returns the first status that is not DONE. A Python signal handler may raise."""
+    def run(self, bint backward, uintptr_t busy=0):
+        """Runs every worker's shards, each of which keeps its gradient; returns the first status that is not DONE. A Python signal handler may raise."""
         cdef int t, n = self.step.n_workers
         self.step.busy = <double *>busy
-        self.step.backward = backward
-        self.step.reducer = NULL
-        if reducer is not None:
-            self.step.reducer = <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
+        self.step.backward, self.step.reducer = backward, NULL
         self.begin()
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
                 run_worker(&self.step, t)
-        return self.ended(self.status())
+        return self.ended(status_of(&self.step))
 
     cdef void begin(self) noexcept:
         memset(self.meetings, 0, self.step.n_workers * sizeof(Meeting))
@@ -289,22 +315,26 @@ cdef class Executor:
             store_flag(&self.step.stop, 0)
         return status
 
-    cdef int64_t status(self) noexcept:
-        """Not a Python method: those may not be called while a signal handler's exception is pending."""
-        cdef int w
-        cdef int64_t status = DONE
-        for w in range(self.step.n_workers):
-            if self.step.workers[w].status != DONE and status in (DONE, STOPPED):
-                status = self.step.workers[w].status
-        return status
+    def fold(
+        self, uintptr_t parameters, reducer, uintptr_t pairs, int64_t n_pairs, uintptr_t total, uintptr_t busy=0,
+    ):
+        """`pack` and `run` with this reducer, and what the workers leave meets, in one parallel region.
 
-    def merge(self, uintptr_t pairs, int64_t n_pairs, uintptr_t total, double factor, uintptr_t busy=0):
-        """pairs (n, 2) addresses: left ADD= right in order, with the last run's reducer; then total *= factor, in float32."""
+        pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32.
+        """
         cdef int t, n = self.step.n_workers
-        self.step.busy = <double *>busy
-        with nogil:
-            for t in prange(n, num_threads=n, schedule="static", chunksize=1):
-                merge_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, factor, t, n)
+        self.step.busy, self.step.parameters, self.step.bf16 = <double *>busy, <const float *>parameters, bf16
+        self.step.backward, self.step.reducer = True, reducer_of(reducer)
+        self.begin()
+        with nogil, parallel(num_threads=n):
+            if not self.step.lockstep:
+                for t in prange(n, schedule="static", chunksize=1):
+                    pack_part(&self.step, t, n)
+            for t in prange(n, schedule="static", chunksize=1):
+                run_worker(&self.step, t)
+            for t in prange(n, schedule="static", chunksize=1):
+                meet_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, t, n)
+        return self.ended(status_of(&self.step))
 
     def run_one(self, int64_t op, bint backward, int64_t s, uintptr_t gradient, int n_parts):
         """The stepping executor: one op of one shard in worker 0, the parts of each phase one after the other."""

@@ -88,7 +88,7 @@ cdef struct Step:
     const int64_t *sequence      # (S + 1,) first sequence of each shard
     double *shard_loss           # (S,)
     double *shard_weight         # (S,)
-    int64_t time, first, batch, seed, n_parameters
+    int64_t n_shards, time, first, batch, seed, n_parameters
     const float *parameters
     float *packed
     const char *renumbered       # int32 (B, T) the tokens as places in `rows`
