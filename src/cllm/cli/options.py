@@ -6,7 +6,8 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cllm.env import MOST_THREADS
@@ -38,6 +39,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"cllm: warning: {warning}", file=sys.stderr)
 
 
 def whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
