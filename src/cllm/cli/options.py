@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from cllm.env import MOST_THREADS
@@ -80,6 +81,11 @@ def not_empty(text: str) -> str:
     if not text:
         raise _refused(text, "some text")
     return text
+
+
+def new_folder(text: str) -> Path:
+    """The type of an option that takes a folder to write. An empty text, as of an unset variable, is none."""
+    return Path(not_empty(text))
 
 
 def _refused(text: str, expected: str) -> argparse.ArgumentTypeError:

@@ -13,6 +13,7 @@ from cllm.cli.options import (
     add_overrides,
     add_plugin_options,
     add_threads,
+    new_folder,
     overrides_of,
     print_json,
     print_warnings,
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--data", metavar="PATH", help="text: a file, a folder or a pattern; or prepared data")
     what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
+    parser.add_argument("--out", type=new_folder, metavar="DIR", help="the run folder, instead of runs/NAME-N")
     add_threads(parser)
     parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
     add_overrides(parser)
