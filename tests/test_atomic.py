@@ -151,7 +151,8 @@ def test_a_file_that_is_there_is_never_written_into(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "No space left on device; expected a disk with room; free some space"),
         (errno.EROFS, "Read-only file system; expected a file system that can be written; write to another"),
-        (errno.EACCES, "Permission denied; expected permission to write there; write to another folder"),
+        (errno.EACCES, "Permission denied; expected permission to read and write there; change its"),
+        (errno.EEXIST, "File exists; expected a folder, or nothing of that name; choose another path"),
         (errno.EIO, "check the disk"),
         (errno.ENOENT, "No such file or directory; expected a path that is there; check the path"),
         (errno.EMFILE, "Too many open files; expected a file system that takes it; see the system's message"),

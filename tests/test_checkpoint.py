@@ -144,6 +144,24 @@ def test_every_generation_that_is_passed_over_is_told(tmp_path: Path) -> None:
     assert [warning.split()[1] for warning in found.warnings] == ["step-00000003", "step-00000002"]
 
 
+def test_a_folder_that_cannot_be_read_is_not_one_without_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    saved(tmp_path / "checkpoints", 1)
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    told = r"checkpoints: Permission denied; expected permission to read"
+    with pytest.raises(CheckpointError, match=told):
+        load_newest(tmp_path / "checkpoints")
+    with pytest.raises(CheckpointError, match=told):
+        load_weights(tmp_path, [])
+
+
 def test_a_run_is_not_silently_begun_anew_where_no_checkpoint_verifies(tmp_path: Path) -> None:
     saved(tmp_path, 1, 2)
     for step in (1, 2):

@@ -123,6 +123,12 @@ def test_a_root_that_cannot_be_written_says_what_to_do(
         RunFolder.create(tmp_path / "runs")
 
 
+def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(RunFolderError, match=r"runs: File exists; expected a folder, or nothing of that name"):
+        RunFolder.create(tmp_path / "runs")
+
+
 def test_a_root_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match=r"Not a directory; expected a folder; choose another path"):

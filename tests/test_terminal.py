@@ -42,6 +42,8 @@ def test_a_last_carriage_return_is_not_lost() -> None:
 
 
 class WildModel:
+    warnings = ()
+
     def stream(self, *_: object) -> Iterator[str]:
         return iter(WILD)
 

@@ -31,10 +31,11 @@ REMEDIES = {
     errno.EDQUOT: ("room within your quota", "free some space, or write to another disk"),
     errno.EFBIG: ("leave to write such a file", "raise the limit (ulimit -f), or write to another disk"),
     errno.EROFS: ("a file system that can be written", "write to another folder, or mount it read-write"),
-    errno.EACCES: ("permission to write there", "write to another folder, or change its permissions"),
-    errno.EPERM: ("permission to write there", "write to another folder, or change its permissions"),
+    errno.EACCES: ("permission to read and write there", "change its permissions, or write to another folder"),
+    errno.EPERM: ("permission to read and write there", "change its permissions, or write to another folder"),
     errno.EIO: ("a disk that keeps what it is given", "check the disk (dmesg), or write to another one"),
     errno.ENOTDIR: ("a folder", "choose another path"),
+    errno.EEXIST: ("a folder, or nothing of that name", "choose another path, or rename what is there"),
     errno.ENOENT: ("a path that is there", "check the path"),
 }
 

@@ -116,10 +116,13 @@ def load(path: Path) -> Checkpoint:
 def load_newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint in `folder` that verifies, or None if there is none at all.
 
-    Newer ones that do not verify are told in `.warnings`; CheckpointError if there are only such.
+    Newer ones that do not verify are told in `.warnings`; CheckpointError if there are only such, or the
+    folder cannot be read.
     """
     warnings: list[str] = []
-    for path in generations(folder):
+    with atomic.disk_errors(CheckpointError, "checkpoint", folder):
+        found = generations(folder)
+    for path in found:
         try:
             return replace(load(path), warnings=tuple(warnings))
         except CheckpointError as problem:
@@ -241,7 +244,8 @@ def _losses(newest: Path, validation_loss: float | None) -> dict[Path, float | N
 def _model_file(path: Path) -> Path:
     if path.is_file():
         return path
-    newest = [*generations(path / "checkpoints"), path][0]
+    with atomic.disk_errors(CheckpointError, "checkpoint", path):
+        newest = [*generations(path / "checkpoints"), path][0]
     if (newest / statefile.NAME).exists():
         verify(newest)
     if (newest / MODEL).exists():

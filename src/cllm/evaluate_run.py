@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +33,8 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
         program = plugins.factory("model", config.model.family)(config.model, "evaluate")
         engine = Engine(program, config.train.batch_size, n_threads or default_threads())
         batches = evaluation_batches(data.validation, config.model.block_size, config.train.batch_size)
-        return evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
+        measured = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
+        return replace(measured, warnings=model.warnings)
 
 
 def _byte_counter(tokenizer: Tokenizer | None) -> Callable[[ArrayLike], int] | None:

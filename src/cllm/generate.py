@@ -42,6 +42,7 @@ class Model:
     decoding: Program
     step: int
     facts: RunFacts  # what the checkpoint says of its run
+    warnings: tuple[str, ...] = ()  # of newer checkpoints that do not verify
 
     def generate(
         self, prompt: str = "\n", max_new_tokens: int = 200, seed: int = 0, *, temperature: float = 0.8,
@@ -116,4 +117,4 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     tokenizer = None
     if saved.facts.tokenizer_digest:
         tokenizer = load_tokenizer(saved.path / FILE_NAME, kinds_of(plugins).tokenizer)
-    return Model(config, parameters, tokenizer, program, saved.snapshot.step, saved.facts)
+    return Model(config, parameters, tokenizer, program, saved.snapshot.step, saved.facts, saved.warnings)

@@ -6,6 +6,7 @@ What is inside a generation is not known here: see checkpoint.py.
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,12 @@ REPLACED = f"{atomic.TEMPORARY}replaced-"
 
 
 def generations(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, newest first; by name, nothing is read."""
-    found = [entry for entry in folder.glob("step-*") if NAME.fullmatch(entry.name) and entry.is_dir()]
+    """The checkpoints in `folder`, newest first; by name, nothing is read.
+
+    Raises OSError for a folder that cannot be read: glob would find nothing in it, and a run would begin anew.
+    """
+    names = os.listdir(folder) if folder.is_dir() else []
+    found = [folder / name for name in names if NAME.fullmatch(name) and (folder / name).is_dir()]
     return sorted(found, key=step_of, reverse=True)
 
 

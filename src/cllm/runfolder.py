@@ -49,7 +49,9 @@ class RunFolder:
         with atomic.disk_errors(RunFolderError, "run folder", path):
             if (path / "config.toml").is_file():
                 return cls(path, None)
-            came = f"{path} has no config.toml" if path.is_dir() else f"there is no folder {path}"
+            came = f"there is no folder {path}" if not path.exists() else f"{path} is a file"
+            if path.is_dir():
+                came = f"{path} has no config.toml"
         raise RunFolderError(
             who,
             came,

@@ -104,3 +104,15 @@ def test_an_interrupt_while_modules_are_imported_ends_in_one_line(
         pytest.fail("it came through")
     assert code == 130
     assert one_line(capsys.readouterr().err) == "cllm: interrupted"
+
+
+@pytest.mark.parametrize("words", [["train", "--demo"], ["prepare", "pydoc"]])
+def test_an_empty_out_is_not_the_folder_here(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", ""])
+    assert ended.value.code == 2
+    assert "argument --out: ''; expected some text" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -111,6 +111,9 @@ def test_the_sample_is_written_with_the_plugins_of_the_run(
 def test_a_run_that_is_not_there_is_missed_by_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(tmp_path / "nowhere")]) == 1
     assert f"cllm: resume: there is no folder {tmp_path / 'nowhere'}; expected" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["train", "--resume", str(tmp_path / "file")]) == 1
+    assert f"cllm: resume: {tmp_path / 'file'} is a file; expected the folder of a run" in capsys.readouterr().err
 
 
 def test_json_is_a_line_for_each_step_and_nothing_else(

@@ -169,7 +169,7 @@ def test_read_only_folder_is_told() -> None:
             Path(folder, name).mkdir()
             Path(folder, name).chmod(mode)
         told = python("-c", READ_ONLY, folder)
-        assert re.search(r"closed.*Permission denied.*permission to write there", told, re.DOTALL), told
+        assert re.search(r"closed.*Permission denied.*permission to read and write there", told, re.DOTALL), told
         assert Path(folder, "open", "out", "train.tokens").exists()
         assert not list(Path(folder, "closed").iterdir())
 

@@ -6,7 +6,9 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from cllm.env import MOST_THREADS
@@ -38,6 +40,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"cllm: warning: {warning}", file=sys.stderr)
 
 
 def whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
@@ -74,6 +81,11 @@ def not_empty(text: str) -> str:
     if not text:
         raise _refused(text, "some text")
     return text
+
+
+def new_folder(text: str) -> Path:
+    """The type of an option that takes a folder to write. An empty text, as of an unset variable, is none."""
+    return Path(not_empty(text))
 
 
 def _refused(text: str, expected: str) -> argparse.ArgumentTypeError:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cllm.assemble import kinds_of
-from cllm.cli.options import add_json, add_plugin_options, print_json, real, whole
+from cllm.cli.options import add_json, add_plugin_options, new_folder, print_json, real, whole
 from cllm.config import DataConfig
 from cllm.data.kinds import chosen_tokenizer
 from cllm.data.prepare import prepare
@@ -23,7 +23,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("loader", help="how to read it: text, squad, pydoc, or a plugin's")
     parser.add_argument("source", nargs="*", help="what to read: files, folders, patterns")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder (default: data/LOADER)")
+    parser.add_argument("--out", type=new_folder, metavar="DIR", help="the new folder (default: data/LOADER)")
     parser.add_argument("--tokenizer", default="byte",
                         help="byte, char, bpe, a plugin's, or the path of a tokenizer.json (default: byte)")
     parser.add_argument("--vocab-size", type=whole(1), metavar="N", help="tokens that bpe learns (default: 10000)")

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
-from cllm.cli.options import add_overrides, add_plugin_options, add_threads, overrides_of, print_json
+from cllm.cli.options import (
+    add_overrides,
+    add_plugin_options,
+    add_threads,
+    new_folder,
+    overrides_of,
+    print_json,
+    print_warnings,
+)
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError, count
@@ -45,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--data", metavar="PATH", help="text: a file, a folder or a pattern; or prepared data")
     what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of runs/NAME-N")
+    parser.add_argument("--out", type=new_folder, metavar="DIR", help="the run folder, instead of runs/NAME-N")
     add_threads(parser)
     parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
     add_overrides(parser)
@@ -63,8 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from cllm.trainer import Trainer
 
     with Trainer(config, options.out, resume=options.resume, init_from=options.init_from, plugins=plugins) as trainer:
-        for warning in trainer.warnings:
-            print(f"cllm: warning: {warning}", file=sys.stderr)
+        print_warnings(trainer.warnings)
         folder = trainer.folder.path
         if trainer.state.step >= trainer.n_steps:
             finished = f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N"
