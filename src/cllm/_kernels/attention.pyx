@@ -59,8 +59,8 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
     cdef float *scores = shard.scratch
     cdef float *keys = scores + QUERIES * wide
     cdef float *values = keys + head.size * wide
-    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, 1)
-    pack_panels(values, head.v, t, head.size, head.row, 1, 0, 1)
+    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_panels(values, head.v, t, head.size, head.row, 1, 0, n_panels_of(head.size))
     for block in range(n_blocks):
         begin, end = shard.first + n * block // n_blocks, shard.first + n * (block + 1) // n_blocks
         scores_product(head, begin, end, scores, head.q, head.row, keys)
@@ -137,11 +137,11 @@ cdef void head_backward(
     cdef float *key_rows = values + head.size * wide               # (T, HS) in panels
     cdef float *query_rows = key_rows + t * wide_of(head.size)
     cdef float *dout_rows = query_rows + t * wide_of(head.size)
-    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, 1)
-    pack_panels(values, head.v, head.size, t, 1, head.row, 0, 1)
-    pack_panels(key_rows, head.k, t, head.size, head.row, 1, 0, 1)
-    pack_panels(query_rows, head.q, t, head.size, head.row, 1, 0, 1)
-    pack_panels(dout_rows, dout, t, head.size, c, 1, 0, 1)
+    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_panels(values, head.v, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_panels(key_rows, head.k, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_panels(query_rows, head.q, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_panels(dout_rows, dout, t, head.size, c, 1, 0, n_panels_of(head.size))
     for block in range(n_blocks):
         begin, end = t * block // n_blocks, t * (block + 1) // n_blocks
         scores_product(head, begin, end, scores, head.q, head.row, keys)

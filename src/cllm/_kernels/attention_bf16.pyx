@@ -75,8 +75,8 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
     """out (T, HS) with row stride C, from row `first` on."""
     cdef Room room = room_of(head, shard.scratch)
     cdef int64_t t = head.time, begin = shard.first, end, i
-    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, 1)
-    pack_pairs(bf16, room.values, head.v, t, head.size, head.row, 1, 0, 1)
+    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.values, head.v, t, head.size, head.row, 1, 0, n_panels_of(head.size))
     while begin < t:
         end = block_end(begin, t)
         scores_product(head, begin, end, room.scores, head.q, head.row, room.keys, room.rows)
@@ -147,11 +147,11 @@ cdef void head_backward(
     """dq, dk, dv (T, HS) with row stride 3C OUT or ADD; dk and dv lie C and 2C behind dq."""
     cdef Room room = room_of(head, shard.scratch)
     cdef int64_t t = head.time, c = op.size[C], begin = 0, end
-    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, 1)
-    pack_pairs(bf16, room.values, head.v, head.size, t, 1, head.row, 0, 1)
-    pack_pairs(bf16, room.key_rows, head.k, t, head.size, head.row, 1, 0, 1)
-    pack_pairs(bf16, room.query_rows, head.q, t, head.size, head.row, 1, 0, 1)
-    pack_pairs(bf16, room.dout_rows, dout, t, head.size, c, 1, 0, 1)
+    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.values, head.v, head.size, t, 1, head.row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.key_rows, head.k, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_pairs(bf16, room.query_rows, head.q, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_pairs(bf16, room.dout_rows, dout, t, head.size, c, 1, 0, n_panels_of(head.size))
     while begin < t:
         end = block_end(begin, t)
         scores_product(head, begin, end, room.scores, head.q, head.row, room.keys, room.rows)

@@ -11,8 +11,9 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native
+from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.lockstep cimport run_in_lockstep
-from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin
+from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin, place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
@@ -162,9 +163,16 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
 cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
+    cdef const Packing *p
+    cdef int64_t n, size
     cdef int i
     for i in range(step.n_packings):
-        pack_one(step, &step.packings[i], part, n_parts)
+        p = &step.packings[i]
+        n, size = n_panels_of(p.columns), p.depth * p.columns
+        pack_one(
+            step, p, place_begin(n, 1, p.source, size, step.n_parameters, part, n_parts),
+            place_begin(n, 1, p.source, size, step.n_parameters, part + 1, n_parts),
+        )
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)

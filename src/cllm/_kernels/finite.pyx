@@ -7,7 +7,7 @@ float64 chain, parameters in name order.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from cllm._kernels.op cimport part_begin
+from cllm._kernels.op cimport place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_set1, f16_store_n, sqrt
 
@@ -36,20 +36,31 @@ cdef void squares_part(
 ) noexcept nogil:
     cdef uint64_t saved = fpenv_enter()
     cdef double started = work_begins(busy)
+    cdef const Matrix *matrix
+    cdef int64_t total = 0, size
     cdef int m
     for m in range(n_matrices):
-        matrix_squares(gradient + matrices[m].offset, &matrices[m], sums + matrices[m].sums, part, n_parts)
+        total = max(total, matrices[m].offset + matrices[m].rows * matrices[m].columns)
+    for m in range(n_matrices):
+        matrix = &matrices[m]
+        size = matrix.rows * matrix.columns
+        matrix_squares(
+            gradient + matrix.offset, matrix, sums + matrix.sums,
+            place_begin(matrix.columns, 64, matrix.offset, size, total, part, n_parts),
+            place_begin(matrix.columns, 64, matrix.offset, size, total, part + 1, n_parts),
+        )
     work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 
 cdef void matrix_squares(
-    const float *g, const Matrix *matrix, float *sums, int part, int n_parts,
+    const float *g, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
 ) noexcept nogil:
-    cdef int64_t columns = matrix.columns, end = part_begin(columns, 64, part + 1, n_parts), column, row, n, i
+    """Of columns begin:end."""
+    cdef int64_t columns = matrix.columns, column, row, n, i
     cdef f16[4] total
     cdef f16 x
-    for column in range(part_begin(columns, 64, part, n_parts), end, 64):
+    for column in range(begin, end, 64):
         for i in range(4):
             total[i] = f16_set1(0.0)
         for row in range(matrix.rows):

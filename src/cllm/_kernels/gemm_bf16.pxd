@@ -28,11 +28,11 @@ cdef inline int64_t n_pairs_of(int64_t depth) noexcept nogil:
 
 cdef inline void pack_pairs(
     const Bf16 *bf16, pair *panels, const float *b, int64_t depth, int64_t columns, int64_t depth_step,
-    int64_t column_step, int64_t part, int64_t n_parts,
+    int64_t column_step, int64_t first, int64_t last,
 ) noexcept nogil:
-    """All panels of B (depth, columns)."""
-    cdef int64_t n_panels = n_panels_of(columns), p
-    for p in range(part_begin(n_panels, 1, part, n_parts), part_begin(n_panels, 1, part + 1, n_parts)):
+    """Panels first:last of B (depth, columns)."""
+    cdef int64_t p
+    for p in range(first, last):
         bf16.pack(
             panels + p * n_pairs_of(depth) * TILE_COLUMNS, b + p * TILE_COLUMNS * column_step,
             depth, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth_step, column_step,

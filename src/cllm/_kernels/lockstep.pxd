@@ -8,9 +8,10 @@ at once as well, but for the rows that tokens name: those each shard keeps aside
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.op cimport DONE, GRADIENT, NOWHERE, TOKENS, Shard, kernel_of, part_begin
 from cllm._kernels.step cimport (
-    C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Range, Step, Worker, begin_event, end_event, shard_of,
+    C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Packing, Range, Step, Worker, begin_event, end_event, shard_of,
 )
 from cllm._kernels.team cimport meet
 from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
@@ -49,10 +50,14 @@ cdef inline int run_in_lockstep(Step *step, int w) noexcept nogil:
 
 cdef inline void pack_for(Step *step, Worker *own, bint backward) noexcept nogil:
     cdef double begin = begin_event(own)
+    cdef const Packing *p
+    cdef int64_t n
     cdef int i
     for i in range(step.n_packings):
-        if step.packings[i].op == own.op and step.packings[i].backward == backward:
-            pack_one(step, &step.packings[i], own.member, own.n_parts)
+        p = &step.packings[i]
+        if p.op == own.op and p.backward == backward:
+            n = n_panels_of(p.columns)
+            pack_one(step, p, part_begin(n, 1, own.member, own.n_parts), part_begin(n, 1, own.member + 1, own.n_parts))
     end_event(own, C_PACK, 0, begin, 0.0)
 
 

@@ -100,4 +100,16 @@ static inline int64_t part_begin(int64_t n, int64_t grain, int64_t part, int64_t
     return begin < n ? begin : n;
 }
 
+/* The same, by place: the n things lie in elements offset .. offset + size - 1 of `total`, of which each part has a slice.
+ * All passes over parameters share them so, and a part finds in its core's cache what it has written there before. */
+static inline int64_t place_begin(int64_t n, int64_t grain, int64_t offset, int64_t size, int64_t total, int64_t part,
+                                  int64_t n_parts)
+{
+    int64_t inside = part_begin(total, 16, part, n_parts) - offset, begin;
+    if (inside <= 0) return 0;
+    if (inside >= size) return n;
+    begin = (n + grain - 1) / grain * inside / size * grain;
+    return begin < n ? begin : n;
+}
+
 #endif

@@ -44,3 +44,6 @@ cdef extern from "op.h" nogil:
     const float *transposed_of(const Op *op, const Shard *shard, int slot)
     bint adds_to(const Op *op, int slot)
     int64_t part_begin(int64_t n, int64_t grain, int64_t part, int64_t n_parts)
+    int64_t place_begin(
+        int64_t n, int64_t grain, int64_t offset, int64_t size, int64_t total, int64_t part, int64_t n_parts,
+    )

@@ -6,7 +6,7 @@ A segment is a run of elements that share weight decay and learning-rate scale.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uintptr_t
 
-from cllm._kernels.op cimport part_begin
+from cllm._kernels.op cimport place_begin
 from cllm._kernels.parallel cimport (
     fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value, work_begins, work_ends,
 )
@@ -51,6 +51,14 @@ def adamw(
         )
 
 
+cdef inline int64_t slice_begin(const Segment *segments, int n_segments, int s, int part, int n_parts) noexcept nogil:
+    """Where in segment s the part's slice of all of them begins."""
+    cdef const Segment *last = &segments[n_segments - 1]
+    return place_begin(
+        segments[s].size, 1, segments[s].offset, segments[s].size, last.offset + last.size, part, n_parts,
+    )
+
+
 cdef void adamw_part(
     const AdamW *a, float *p, const float *g, float *m, float *v, const Segment *segments, int n_segments,
     int part, int n_parts, double *busy,
@@ -60,8 +68,8 @@ cdef void adamw_part(
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
-        begin = part_begin(segments[s].size, 16, part, n_parts)
-        n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
+        begin = slice_begin(segments, n_segments, s, part, n_parts)
+        n = slice_begin(segments, n_segments, s, part + 1, n_parts) - begin
         offset = segments[s].offset + begin
         adamw_run(<const AdamW *>fpenv_pointer(a), &segments[s], p + offset, g + offset, m + offset, v + offset, n)
     work_ends(busy, part, started, 0.0)
@@ -118,8 +126,8 @@ cdef void sgd_part(
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
-        begin = part_begin(segments[s].size, 16, part, n_parts)
-        n = part_begin(segments[s].size, 16, part + 1, n_parts) - begin
+        begin = slice_begin(segments, n_segments, s, part, n_parts)
+        n = slice_begin(segments, n_segments, s, part + 1, n_parts) - begin
         offset = segments[s].offset + begin
         sgd_run(
             p + offset, g + offset, velocity + offset if velocity != NULL else NULL, n,

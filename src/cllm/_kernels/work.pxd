@@ -42,16 +42,17 @@ cdef inline bint are_siblings(int64_t start, int64_t size, int64_t next_start, i
     return size == next_size and start % (2 * size) == 0 and next_start == start + size
 
 
-cdef inline void pack_one(const Step *step, const Packing *p, int64_t part, int64_t n_parts) noexcept nogil:
+cdef inline void pack_one(const Step *step, const Packing *p, int64_t first, int64_t last) noexcept nogil:
+    """Panels first:last of the matrix."""
     if p.pairs:
         pack_pairs(
             step.bf16, <pair *>(step.packed + p.target), step.parameters + p.source, p.depth, p.columns, p.depth_step,
-            p.column_step, part, n_parts,
+            p.column_step, first, last,
         )
     else:
         pack_panels(
             step.packed + p.target, step.parameters + p.source, p.depth, p.columns, p.depth_step, p.column_step,
-            part, n_parts,
+            first, last,
         )
 
 
