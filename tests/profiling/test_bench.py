@@ -48,8 +48,8 @@ def test_one_thread_is_always_measured_because_speed_ups_refer_to_it() -> None:
 
 def test_the_picture_has_a_mark_for_every_row_and_dashes_what_is_predicted() -> None:
     rows = [
-        Measured("a<b", 1, 10.0, 0.5, 1.0, 100), Measured("a<b", 2, 19.0, 0.5, 1.9, 100),
-        Measured("a<b", 8, 60.0, None, 6.0, None, predicted=True),
+        Measured("a<b", 1, 10.0, 0.5, 1.0, 1.0, 100), Measured("a<b", 2, 19.0, 0.5, 1.9, 1.8, 100),
+        Measured("a<b", 8, 60.0, None, 6.0, 6.0, None, predicted=True),
     ]
     picture = chart(rows)
     assert picture.count("<circle") == 3

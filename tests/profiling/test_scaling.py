@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from cllm.profiling.scaling import StepCosts, memory_speedups, predict
+from cllm.profiling.profile import Span
+from cllm.profiling.scaling import StepCosts, costs_of, memory_speedups, predict
+from cllm.recording import FOLD, MEET, PACK
 
 
 def costs(shards: tuple[float, ...], **changes: float) -> StepCosts:
@@ -48,3 +54,26 @@ def test_bandwidth_beyond_what_was_measured_is_the_most_that_was() -> None:
     measured = {1: 10.0, 2: 15.0}
     assert memory_speedups(measured, 1) == 1.0
     assert memory_speedups(measured, 2) == memory_speedups(measured, 8) == 1.5
+
+
+def test_costs_are_told_apart_whether_weights_are_packed_once_a_step_or_for_every_op() -> None:
+    """Two steps of two shards; what is recorded is what of whom, from when to when."""
+
+    def recorded(*of_a_step: tuple[int, int, float, float]) -> Any:
+        event = np.dtype([("what", np.int64), ("shard", np.int64), ("begin", np.float64), ("end", np.float64)])
+        events = np.array([(w, s, b + at, e + at) for at in (10.0, 20.0) for w, s, b, e in of_a_step], dtype=event)
+        spans = [
+            Span(name, at + b, at + e)
+            for at in (10.0, 20.0)
+            for name, b, e in (("norm", 8.0, 8.25), ("optimizer", 8.25, 8.5), ("step", 0.0, 9.0))
+        ]
+        program = SimpleNamespace(n_trainable=1000)
+        return SimpleNamespace(threads=[events], spans=spans, n_steps=2, rows=(4, 4), program=program)
+
+    ending = (FOLD, 0, 6.0, 6.5), (MEET, 0, 7.0, 7.5)
+    once = recorded((PACK, 0, 0.0, 1.0), (0, 0, 1.0, 2.0), (1, 0, 2.0, 3.0), (0, 1, 3.0, 5.0), *ending)
+    lockstep = recorded(
+        (PACK, 0, 0.0, 0.5), (0, 0, 0.5, 1.5), (0, 1, 1.5, 3.5), (PACK, 0, 3.5, 4.0), (1, 0, 4.0, 5.0), *ending
+    )
+    expected = StepCosts(1000, (2.0, 2.0), merge=0.5, pack=1.0, scale=0.5, streaming=0.5, serial=2.5)
+    assert costs_of(once) == costs_of(lockstep) == expected

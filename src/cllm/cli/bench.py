@@ -88,16 +88,17 @@ def facts(row: Measured) -> dict[str, Any]:
     return {
         "config": row.name, "threads": row.n_threads, "predicted": row.predicted,
         "tokens_per_second": row.tokens_per_second, "flops_utilisation": row.flops_utilisation,
-        "speedup": row.speedup, "efficiency": row.efficiency, "memory_bytes": row.memory,
+        "speedup": row.speedup, "foreseen_speedup": row.foreseen, "efficiency": row.efficiency,
+        "memory_bytes": row.memory,
         "seconds_per_step": list(row.seconds),
     }
 
 
 def show(rows: list[Measured]) -> None:
     wide = max(12, *(len(row.name) for row in rows))
-    print(f"{'config':{wide}}  threads   tokens/s   MFU  speed-up  efficiency  memory")
+    print(f"{'config':{wide}}  threads   tokens/s   MFU  speed-up  foreseen  efficiency  memory")
     for row in rows:
         share = f"{100 * row.flops_utilisation:3.0f} %" if row.flops_utilisation is not None else "     "
         memory = f"{row.memory / 1e6:,.0f} MB" if row.memory is not None else "predicted"
         print(f"{row.name:{wide}}  {row.n_threads:7}  {row.tokens_per_second:9,.0f}  {share}  {row.speedup:8.2f}  "
-              f"{row.efficiency:10.2f}  {memory}")
+              f"{row.foreseen:8.2f}  {row.efficiency:10.2f}  {memory}")

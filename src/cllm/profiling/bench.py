@@ -41,6 +41,7 @@ class Measured:
     tokens_per_second: float
     flops_utilisation: float | None  # None for a prediction
     speedup: float  # over one thread
+    foreseen: float  # the speed-up by the model of scaling.py, which has seen one thread alone
     memory: int | None  # bytes that the process had resident at the most
     seconds: tuple[float, ...] = ()  # of a step, one a round
     predicted: bool = False
@@ -70,20 +71,22 @@ def bench(
                 times[n].append(worker.steps(n_steps) / n_steps)
         facts = {n: worker.facts() for n, worker in workers.items()}
         seen, bandwidths = workers[1].profile(), {n: facts[n].peak.bandwidth for n in counts}
-    alone = median(times[1])
+    alone, costs = median(times[1]), costs_of(seen)
+    base = predict(costs, 1, 1.0)
+    foreseen = {n: base / predict(costs, n, memory_speedups(bandwidths, n)) for n in (*counts, *predicted)}
     rows = [
         Measured(
             config.name, n, facts[n].tokens / median(times[n]), facts[n].flops / median(times[n]) / facts[n].peak.flops,
-            alone / median(times[n]), facts[n].memory, tuple(times[n]),
+            alone / median(times[n]), foreseen[n], facts[n].memory, tuple(times[n]),
         )
         for n in counts
     ]
-    costs = costs_of(seen)
-    base = predict(costs, 1, 1.0)
-    for n in predicted:
-        speedup = base / predict(costs, n, memory_speedups(bandwidths, n))
-        rows.append(Measured(config.name, n, facts[1].tokens / alone * speedup, None, speedup, None, predicted=True))
-    return rows
+    return rows + [
+        Measured(
+            config.name, n, facts[1].tokens / alone * foreseen[n], None, foreseen[n], foreseen[n], None, predicted=True,
+        )
+        for n in predicted
+    ]
 
 
 @dataclass(frozen=True)

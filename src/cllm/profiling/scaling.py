@@ -6,11 +6,12 @@ gradients' folds and meetings are counted by its own tree, and what moves memory
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cllm.profiling.profile import Profile
@@ -37,7 +38,8 @@ def costs_of(seen: Profile) -> StepCosts:
     (events,) = seen.threads
     seconds = events["end"] - events["begin"]
     n, n_shards = seen.n_steps, len(seen.rows)
-    by_shard = [median(sums) for sums in _sums_by_step(events, seconds, n, n_shards)]
+    begins = [span.begin for span in seen.spans if span.name == "step"]
+    by_shard = [median(sums) for sums in _sums_by_step(events, seconds, begins, n_shards)]
     phase = {what: float(seconds[events["what"] == what].sum()) / n for what in (PACK, FOLD, MEET)}
     merges = max(1, n_shards - 1)
     spans = {
@@ -52,15 +54,15 @@ def costs_of(seen: Profile) -> StepCosts:
     )
 
 
-def _sums_by_step(events: NDArray[Any], seconds: NDArray[Any], n_steps: int, n_shards: int) -> list[list[float]]:
-    sums = [[0.0] * n_steps for _ in range(n_shards)]
-    step = -1
-    for event, duration in zip(events, seconds, strict=True):
-        what = int(event["what"])
-        if what == PACK:
-            step += 1  # every step begins by packing the weights
-        elif what >= 0:
-            sums[int(event["shard"])][step] += float(duration)
+def _sums_by_step(
+    events: NDArray[Any], seconds: NDArray[Any], begins: Sequence[float], n_shards: int
+) -> list[list[float]]:
+    """Of each shard, by step, what its ops took; begins: of the steps."""
+    sums = [[0.0] * len(begins) for _ in range(n_shards)]
+    steps = np.searchsorted(np.array(begins), events["begin"], side="right") - 1
+    for event, step, duration in zip(events, steps, seconds, strict=True):
+        if event["what"] >= 0:
+            sums[int(event["shard"])][int(step)] += float(duration)
     return sums
 
 
