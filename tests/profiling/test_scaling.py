@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from cllm.profiling.profile import Span
-from cllm.profiling.scaling import StepCosts, costs_of, memory_speedups, predict
+from cllm.profiling.scaling import MEETING, StepCosts, costs_of, memory_speedups, predict
 from cllm.recording import FOLD, MEET, PACK
 
 
-def costs(shards: tuple[float, ...], **changes: float) -> StepCosts:
+def costs(shards: tuple[float, ...], n_ops: int = 0, **changes: float) -> StepCosts:
     values = {"merge": 0.0, "pack": 0.0, "scale": 0.0, "streaming": 0.0, "serial": 0.0}
-    return StepCosts(1000, shards, **{**values, **changes})
+    return StepCosts(1000, shards, n_ops, **{**values, **changes})
 
 
 def test_equal_shards_and_nothing_else_scale_as_far_as_shards_go() -> None:
@@ -29,8 +29,10 @@ def test_a_slow_shard_holds_up_its_thread() -> None:
 
 
 def test_threads_beyond_shards_work_in_teams_and_lose_what_meeting_takes() -> None:
-    assert 8.0 / predict(costs((1.0,) * 8), 16, 16.0) == pytest.approx(16.0 / 1.1)
-    assert predict(costs((1.0,)), 8, 8.0) == pytest.approx(1.1 / 8)
+    assert predict(costs((1.0,), n_ops=1000), 8, 8.0) == pytest.approx(1.0 / 8 + 1000 * MEETING)
+    assert predict(costs((1.0,) * 2, n_ops=1000), 8, 8.0) == pytest.approx(1.0 / 4 + 1000 * MEETING)
+    # Of ops that are so short that teams would lose more than a tenth none is formed.
+    assert predict(costs((1.0,), n_ops=10**6), 8, 8.0) == pytest.approx(1.1 / 8)
 
 
 def test_serial_time_stays() -> None:
@@ -71,9 +73,12 @@ def test_costs_are_told_apart_whether_weights_are_packed_once_a_step_or_for_ever
         return SimpleNamespace(threads=[events], spans=spans, n_steps=2, rows=(4, 4), program=program)
 
     ending = (FOLD, 0, 6.0, 6.5), (MEET, 0, 7.0, 7.5)
-    once = recorded((PACK, 0, 0.0, 1.0), (0, 0, 1.0, 2.0), (1, 0, 2.0, 3.0), (0, 1, 3.0, 5.0), *ending)
-    lockstep = recorded(
-        (PACK, 0, 0.0, 0.5), (0, 0, 0.5, 1.5), (0, 1, 1.5, 3.5), (PACK, 0, 3.5, 4.0), (1, 0, 4.0, 5.0), *ending
+    once = recorded(
+        (PACK, 0, 0.0, 1.0), (0, 0, 1.0, 2.0), (1, 0, 2.0, 3.0), (0, 1, 3.0, 4.0), (1, 1, 4.0, 5.0), *ending
     )
-    expected = StepCosts(1000, (2.0, 2.0), merge=0.5, pack=1.0, scale=0.5, streaming=0.5, serial=2.5)
+    lockstep = recorded(
+        (PACK, 0, 0.0, 0.5), (0, 0, 0.5, 1.5), (0, 1, 1.5, 2.5),
+        (PACK, 0, 2.5, 3.0), (1, 0, 3.0, 4.0), (1, 1, 4.0, 5.0), *ending,
+    )
+    expected = StepCosts(1000, (2.0, 2.0), 2, merge=0.5, pack=1.0, scale=0.5, streaming=0.5, serial=2.5)
     assert costs_of(once) == costs_of(lockstep) == expected

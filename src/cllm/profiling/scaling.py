@@ -19,6 +19,8 @@ from cllm.recording import FOLD, MEET, PACK
 from cllm.reduction import fold_run, meetings
 from cllm.teams import WORTH_MEETING, form_teams
 
+MEETING = 1e-5  # seconds that a team is taken to lose after an op, on the way there and by unlike parts
+
 
 @dataclass(frozen=True)
 class StepCosts:
@@ -26,6 +28,7 @@ class StepCosts:
 
     n_parameters: int  # trainable
     shards: tuple[float, ...]  # forward and backward of each; a team of threads runs a contiguous run of them
+    n_ops: int  # of one shard, forward and backward
     merge: float  # two gradients into one
     pack: float  # weights into panels: shared
     scale: float  # of the total: shared
@@ -49,8 +52,10 @@ def costs_of(seen: Profile) -> StepCosts:
     streaming = spans["norm"] + spans["optimizer"]
     known = sum(by_shard) + sum(phase.values()) + streaming
     serial = max(0.0, spans["step"] - known)
+    n_ops = int((events["what"] >= 0).sum()) // (n * n_shards)
     return StepCosts(
-        seen.program.n_trainable, tuple(by_shard), phase[FOLD] / merges, phase[PACK], phase[MEET], streaming, serial
+        seen.program.n_trainable, tuple(by_shard), n_ops, phase[FOLD] / merges, phase[PACK], phase[MEET], streaming,
+        serial,
     )
 
 
@@ -73,9 +78,12 @@ def predict(costs: StepCosts, n_threads: int, memory_speedup: float) -> float:
         left, _ = fold_run(team.first, team.last)
         subtrees += left
         folds = (team.last - team.first) - len(left)
-        work = sum(costs.shards[team.first : team.last]) + folds * costs.merge
-        meeting = WORTH_MEETING if team.n_members > 1 else 1.0  # no team that would lose more is formed
-        longest = max(longest, work * meeting / team.n_members)
+        alone = sum(costs.shards[team.first : team.last]) + folds * costs.merge
+        together = alone / team.n_members
+        if team.n_members > 1:  # no team that would lose more than WORTH_MEETING is formed
+            meeting = MEETING * costs.n_ops * (team.last - team.first)
+            together = min(together + meeting, together * WORTH_MEETING)
+        longest = max(longest, together)
     met = len(meetings(subtrees, len(costs.shards)))
     shared = costs.pack + costs.scale + met * costs.merge + costs.streaming
     return longest + shared / min(float(n_threads), memory_speedup) + costs.serial
