@@ -147,7 +147,7 @@ class Engine:
         seconds = perf_counter() - begin
         losses, weights = self._shard_loss.tolist(), self._shard_weight.tolist()
         means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
-        weight_sum = _chain(weights)
+        weight_sum = self._weight_sum()
         return Gradient(total, _chain(losses) / weight_sum, weight_sum, means, seconds)
 
     @standard_floats()
@@ -193,7 +193,6 @@ class Engine:
                 kernels.address(parameters, who="engine"), reducer, at(pairs), len(pairs), at(total), busy
             )
         refuse_status(status, "engine", self.program)
-        self._inverse_weight()
         return total
 
     def _fold_outside(self, parameters: Float32, reducer: FoldReducer) -> Float32:
@@ -220,7 +219,7 @@ class Engine:
         total = stack[0][2]
         self._workers.take_runs()
         _call(reducer.finish, total, self.n_shards)
-        kernels.scale(total, self._inverse_weight(), self.n_threads)
+        kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
         buffers.free(total)
         return total
 
@@ -237,7 +236,7 @@ class Engine:
         weights = self._shard_weight.copy()
         for begin in range(0, total.size, SLICE):
             _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
-        kernels.scale(total, self._inverse_weight(), self.n_threads)
+        kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
         return total
 
     # --- one call into compiled code ---------------------------------------------------------------------------
@@ -270,11 +269,11 @@ class Engine:
         with region(self.n_threads) as busy:
             self._executor.pack(kernels.address(parameters, who="engine"), busy)
 
-    def _inverse_weight(self) -> float:
+    def _weight_sum(self) -> float:
         weight = _chain(self._shard_weight.tolist())
         if not weight > 0.0:
             raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
-        return 1.0 / weight
+        return weight
 
 
 def _chain(numbers: Sequence[float]) -> float:

@@ -174,7 +174,7 @@ class Trainer:
             if updated and self._is_due("checkpoint"):
                 self.save()
             yield report
-            self._refuse_to_go_on(report)
+            self._refuse_to_go_on(report, decision.failed)
 
     def evaluate(self) -> Evaluation | None:
         """The loss over the validation part, or as much of it as eval_batches says."""
@@ -238,8 +238,8 @@ class Trainer:
     ) -> None:
         self.close()
 
-    def _refuse_to_go_on(self, report: StepReport) -> None:
-        """InstabilityAbort where a check demands it, or where nothing but skips has come for too long."""
+    def _refuse_to_go_on(self, report: StepReport, check_failed: bool) -> None:
+        """InstabilityAbort where a check demands it or fails, or where nothing but skips has come for too long."""
         last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:] if report.decision == "skip" else []
         if report.decision == "abort":
             came, expected = "; ".join(report.reasons), "a step that all checks allow"
@@ -248,6 +248,8 @@ class Trainer:
         else:
             return
         advice = f"begin a new run with --init-from {self.folder.path} and a lower learning rate, or look at the data"
+        if check_failed:
+            advice = f"mend the check and go on with: cllm train --resume {self.folder.path}"
         raise self._abort(came, expected, advice)
 
     def _without_reducer(self, failed: ReducerFailed) -> InstabilityAbort:

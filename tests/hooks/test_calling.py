@@ -38,6 +38,7 @@ def test_an_exception_in_a_check_is_abort_with_its_label_and_place() -> None:
     decision = judge({"mine": Answers(KeyError("loss")), "ok": Answers(Ok())}, a_view())
     assert decision.kind == "abort"
     assert decision.reasons[0].startswith("mine: the check failed: KeyError: 'loss' (test_calling.py:")
+    assert decision.failed
 
 
 def test_of_a_failing_check_the_line_of_its_own_code_is_named() -> None:

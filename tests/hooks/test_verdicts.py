@@ -59,6 +59,7 @@ def test_what_is_no_verdict_is_an_abort(answer: object) -> None:
     decision = decide([("mine", cast(Any, answer))])
     assert decision.kind == "abort"
     assert decision.reasons[0].startswith(f"mine: answered {answer!r}")
+    assert decision.failed
 
 
 @pytest.mark.parametrize("factor", [0.0, -0.5, 1.0000001, math.nan, math.inf])

@@ -13,7 +13,7 @@ from cllm.hooks.making import problem
 from cllm.hooks.protocols import Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
 from cllm.hooks.reports import GradientView, StepReport
-from cllm.hooks.verdicts import Abort, Decision, Verdict, decide
+from cllm.hooks.verdicts import Abort, Decision, Failed, Verdict, decide
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def _tried(check: object, call: Callable[..., T], *arguments: object) -> T | Abo
     try:
         return call(*arguments)
     except Exception as error:
-        return Abort(f"the check failed: {problem(error, check)}")
+        return Failed(f"the check failed: {problem(error, check)}")
 
 
 def _failures(results: Mapping[str, object]) -> list[tuple[str, Verdict]]:

@@ -51,6 +51,11 @@ class Abort:
     reason: str
 
 
+@dataclass(frozen=True)
+class Failed(Abort):
+    """What counts as the answer of a check that raised, or gave none."""
+
+
 Verdict = Ok | Clip | LowerLR | SkipStep | Abort
 
 
@@ -62,6 +67,7 @@ class Decision:
     clip: float = 1.0
     learning_rate_factor: float = 1.0
     reasons: tuple[str, ...] = ()  # each begins with the label of its check
+    failed: bool = False  # a check itself did: it is to be mended, not the run
 
 
 def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
@@ -71,7 +77,7 @@ def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
     """
     given = [(label, _understood(verdict)) for label, verdict in verdicts]
     if aborts := _reasons(given, Abort):
-        return Decision("abort", reasons=aborts)
+        return Decision("abort", reasons=aborts, failed=any(isinstance(verdict, Failed) for _, verdict in given))
     if skips := _reasons(given, SkipStep):
         return Decision("skip", reasons=skips)
     return Decision(
@@ -85,7 +91,7 @@ def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
 def _understood(verdict: object) -> Verdict:
     if isinstance(verdict, Verdict):
         return verdict
-    return Abort(f"answered {verdict!r}, which is no verdict; return Ok(), Clip, LowerLR, SkipStep or Abort")
+    return Failed(f"answered {verdict!r}, which is no verdict; return Ok(), Clip, LowerLR, SkipStep or Abort")
 
 
 def _reasons(
