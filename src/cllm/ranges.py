@@ -30,6 +30,7 @@ class Range:
 def parameter_ranges(program: Program) -> list[Range] | None:
     """The range of each op. None where one is not contiguous, or the op has a shared one beside its own."""
     ranges: list[Range] = []
+    met: set[tuple[int, int]] = set()
     users = Counter(name for op in program.ops for name in op.parameters if name is not None)
     for op in program.ops:
         own = _trainable(program, op)
@@ -37,8 +38,8 @@ def parameter_ranges(program: Program) -> list[Range] | None:
         shared = any(users[p.name] > 1 for p in own)
         if last - first != sum(p.size for p in own) or (shared and len(own) > 1):
             return None
-        seen = any((r.first, r.last) == (first, last) for r in ranges)
-        ranges.append(Range(first, last, OWN if not shared else OTHER_USER if seen else FIRST_USER))
+        ranges.append(Range(first, last, OWN if not shared else OTHER_USER if (first, last) in met else FIRST_USER))
+        met.add((first, last))
     return _with_rows(program, ranges)
 
 
