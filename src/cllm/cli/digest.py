@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from cllm import checkpoint
-from cllm.cli.options import print_warnings
 from cllm.errors import CheckpointError
+from cllm.hooks.calling import warn
 from cllm.runfolder import RunFolder
 
 EXAMPLE = """\
@@ -23,6 +23,6 @@ def run(options: argparse.Namespace) -> int:
     saved = checkpoint.load_newest(RunFolder.open(options.folder).checkpoints)
     if saved is None:
         raise CheckpointError("digest", f"no checkpoint in {options.folder}", "at least one", "let the run reach one")
-    print_warnings(saved.warnings)
+    warn(*saved.warnings)
     print(saved.digest)
     return 0

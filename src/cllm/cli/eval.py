@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json, print_warnings
+from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
 from cllm.errors import count
 from cllm.evaluate_run import evaluate_run
+from cllm.hooks.calling import warn
 from cllm.hooks.manager import build_manager
 
 EXAMPLE = """\
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     plugins = build_manager(options.plugins, strict=options.strict_plugins)
     result = evaluate_run(options.folder, plugins, options.threads)
-    print_warnings(result.warnings)
+    warn(*result.warnings)
     if options.json:
         print_json({"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte,
                     "tokens": int(result.n_tokens)})

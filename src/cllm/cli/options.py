@@ -6,8 +6,7 @@ import argparse
 import json
 import math
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
-
-
-def print_warnings(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        print(f"cllm: warning: {warning}", file=sys.stderr)
 
 
 def whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:

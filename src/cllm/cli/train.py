@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
-from cllm.cli.options import (
-    add_overrides,
-    add_plugin_options,
-    add_threads,
-    new_folder,
-    overrides_of,
-    print_json,
-    print_warnings,
-)
+from cllm.cli.options import add_overrides, add_plugin_options, add_threads, new_folder, overrides_of, print_json
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError, count
+from cllm.hooks.calling import warn
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
@@ -71,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from cllm.trainer import Trainer
 
     with Trainer(config, options.out, resume=options.resume, init_from=options.init_from, plugins=plugins) as trainer:
-        print_warnings(trainer.warnings)
+        warn(*trainer.warnings)
         folder = trainer.folder.path
         if trainer.state.step >= trainer.n_steps:
             finished = f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N"

@@ -94,9 +94,10 @@ def implementations(
         yield name, _traced(call, f"{hook} of plugin {name}") if env.trace_plugins() else call
 
 
-def warn(message: str) -> None:
-    """Print a warning to standard error, so that nothing that reads standard output meets it."""
-    print(f"cllm: warning: {message}", file=sys.stderr)
+def warn(*messages: str) -> None:
+    """Print warnings to standard error, so that nothing that reads standard output meets them."""
+    for message in messages:
+        print(f"cllm: warning: {message}", file=sys.stderr)
 
 
 def _succeeds(call: Callable[[], object], who: str) -> bool:
