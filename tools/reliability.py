@@ -1,0 +1,51 @@
+"""Writes the table of docs/explanation/reliability.md from what the suites have counted (tests/evidence.py).
+
+    python -m tools.reliability evidence.json     takes the numbers over into docs/explanation/reliability.json, and
+                                                  writes the table
+    python -m tools.reliability                   writes the table from there
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs/explanation/reliability.md"
+NUMBERS = ROOT / "docs/explanation/reliability.json"
+BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"
+
+# Row -> (what stands in the first column, the sentence that its numbers fill, the command that counts them).
+ROWS: dict[str, tuple[str, str, str]] = {}
+
+
+def table(numbers: dict[str, dict[str, Any]]) -> str:
+    """The rows that have been counted, in the order of ROWS, as Markdown."""
+    lines = ["| | counted | by |", "|---|---|---|"]
+    for row, (label, sentence, command) in ROWS.items():
+        if row in numbers:
+            lines.append(f"| {label} | {sentence.format(**numbers[row])} | `{command}` |")
+    return "\n".join(lines) + "\n"
+
+
+def page_with(page: str, rows: str) -> str:
+    """The page with the table between its marks replaced."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{rows}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> None:
+    numbers = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
+    for given in sys.argv[1:]:
+        numbers |= json.loads(Path(given).read_text())
+    unknown = numbers.keys() - ROWS.keys()
+    if unknown:
+        raise SystemExit(f"rows without a sentence: {', '.join(sorted(unknown))}")
+    NUMBERS.write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n")
+    PAGE.write_text(page_with(PAGE.read_text(), table(numbers)))
+
+
+if __name__ == "__main__":
+    main()
