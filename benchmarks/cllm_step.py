@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +16,20 @@ from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck
 from cllm.builtin.optimizers import AdamW, AdamWConfig
 from cllm.builtin.reducers import TreeReducer
 from cllm.engine import Engine
-from cllm.hooks import GradientView
-from cllm.hooks.calling import judge
+from cllm.hooks.calling import Judges
 from cllm.hooks.protocols import StabilityCheck
+from cllm.judging import judge, update
+from cllm.state import TrainState
 from cllm.version import __version__
+from cllm.views import Views
 
 
 class CllmStep:
     """Called with the number of a step, it makes that step and returns the loss before its update."""
 
-    def __init__(self, folder: Path, n_threads: int) -> None:
+    def __init__(
+        self, folder: Path, n_threads: int, more_checks: Mapping[str, StabilityCheck] | None = None
+    ) -> None:
         task, weights, tokens = read(folder)
         program = program_of(task)
         self.engine = Engine(program, task.batch_size, n_threads, micro_batch_size=task.micro_batch_size)
@@ -38,33 +44,26 @@ class CllmStep:
             )
             for index, window in enumerate(windows(task, tokens))
         ]
-        self.reducer, self.norms = TreeReducer(), kernels.Norms(program.parameters)
-        self.checks: dict[str, StabilityCheck] = {"finite": FiniteCheck()}
+        checks: dict[str, StabilityCheck] = {"finite": FiniteCheck()}
         if task.max_norm is not None:
-            self.checks["clip"] = ClipCheck(ClipConfig(max_norm=task.max_norm))
-        self.optimizer = AdamW(
+            checks["clip"] = ClipCheck(ClipConfig(max_norm=task.max_norm))
+        checks |= more_checks or {}
+        optimizer = AdamW(
             AdamWConfig(learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON, weight_decay=task.weight_decay)
         )
-        self.optimizer.init(program.parameters)
+        optimizer.init(program.parameters)
+        state = TrainState(program.parameters, self.parameters, optimizer, checks)
+        self.parts: Any = SimpleNamespace(
+            engine=self.engine, state=state, reducer=TreeReducer(), optimizer=optimizer, judges=Judges(checks),
+            views=Views(program, self.engine, state, n_threads), learning_rate=lambda: LEARNING_RATE,
+            n_threads=n_threads,
+        )
         self.description = f"cllm {__version__}, {task.dtype}, {kernels.ISA}, {self.engine.n_shards} shards"
 
     def __call__(self, step: int) -> float:
-        result = self.engine.gradient(self.parameters, self.batches[step % len(self.batches)], self.reducer)
-        norm = self.norms.compute(result.gradient, self.n_threads)
-        decision = judge(self.checks, self._view(step, result.loss, norm, result.shard_losses, result.weight_sum))
-        if decision.kind != "step":
-            raise RuntimeError(f"step {step}: {decision.reasons}")
-        self.optimizer.step(
-            self.parameters, result.gradient, learning_rate=LEARNING_RATE, gradient_scale=decision.clip,
-            n_threads=self.n_threads,
-        )
-        return result.loss
-
-    def _view(
-        self, step: int, loss: float, norm: float, shard_losses: tuple[float, ...], weight_sum: float
-    ) -> GradientView:
-        return GradientView(
-            step=step, batch_index=step, loss=loss, gradient_norm=norm, finite=norm - norm == 0.0 == loss - loss,
-            learning_rate=LEARNING_RATE, shard_losses=shard_losses, weight_sum=weight_sum,
-            parameter_norm=self.norms.of,
-        )
+        made = judge(self.parts, self.batches[step % len(self.batches)], tuple)
+        if made.decision.kind == "step":
+            made = update(self.parts, made)
+        if made.decision.kind != "step":
+            raise RuntimeError(f"step {step}: {made.decision.reasons}")
+        return made.gradient.loss

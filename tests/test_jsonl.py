@@ -1,4 +1,4 @@
-"""Files of JSON lines: whole lines only, whatever was killed, and nothing of later steps after a cut."""
+"""Files of JSON lines: whole lines only, whatever was killed, and nothing of later batches after a cut."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cllm.errors import RunFolderError
-from cllm.jsonl import LineWriter, cut_after, whole_lines
+from cllm.jsonl import LineWriter, cut_from, whole_lines
 
-LINES = b'{"step": 1}\n{"step": 2}\n{"event": "evaluation"}\n{"step": 4}\n'
+LINES = b'{"batch_index": 1}\n{"batch_index": 2}\n{"event": "evaluation"}\n{"batch_index": 4}\n'
 
 
 def test_every_line_is_in_the_file_when_append_returns(tmp_path: Path) -> None:
@@ -78,37 +78,33 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         LineWriter(tmp_path / "gone" / "metrics.jsonl")
 
 
-@pytest.mark.parametrize(("step", "n_left"), [(-1, 0), (0, 0), (1, 1), (2, 3), (3, 3), (4, 4), (5, 4)])
-@pytest.mark.parametrize("torn", [b"", b'{"step": 1, "lo'])
-def test_a_cut_leaves_what_stands_before_the_first_later_step(
-    tmp_path: Path, step: int, n_left: int, torn: bytes
-) -> None:
+@pytest.mark.parametrize(("batch", "n_left"), [(0, 0), (1, 0), (2, 1), (3, 3), (4, 3), (5, 4), (6, 4)])
+@pytest.mark.parametrize("torn", [b"", b'{"batch_index": 1, "lo'])
+def test_a_cut_leaves_what_stands_before_the_batch(tmp_path: Path, batch: int, n_left: int, torn: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(LINES + torn)
-    cut_after(path, step)
+    cut_from(path, batch)
     assert path.read_bytes() == b"".join(LINES.splitlines(keepends=True)[:n_left])
 
 
-def test_skips_after_the_last_update_are_cut_by_their_batch(tmp_path: Path) -> None:
+def test_steps_that_were_gone_back_over_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    skipped = [(1, 0), (1, 1), (2, 2), (2, 3), (2, 4), (3, 5)]  # (step, batch): batches 1, 3 and 4 made no update
-    lines = [b'{"step": %d, "batch_index": %d}\n' % record for record in skipped]
-    for n_batches in (3, 4, 5):
-        path.write_bytes(b"".join(lines))
-        cut_after(path, 2, n_batches)
-        assert path.read_bytes() == b"".join(lines[:n_batches])
+    lines = [b'{"step": %d, "batch_index": %d}\n' % record for record in [(1, 0), (2, 1), (3, 2), (1, 3), (2, 4)]]
+    path.write_bytes(b"".join(lines))
+    cut_from(path, 4)
+    assert path.read_bytes() == b"".join(lines[:4])
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0", b"[", b"7", b'{"step": "9"}', b"{" * 100_000])
-def test_a_cut_passes_over_lines_without_a_step(tmp_path: Path, line: bytes) -> None:
+@pytest.mark.parametrize("line", [b"\0\0\0", b"[", b"7", b'{"batch_index": "9"}', b"{" * 100_000])
+def test_a_cut_passes_over_lines_without_a_batch(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(line + b"\n" + LINES)
-    cut_after(path, 1)
-    assert path.read_bytes() == line + b'\n{"step": 1}\n'
+    cut_from(path, 2)
+    assert path.read_bytes() == line + b'\n{"batch_index": 1}\n'
 
 
 def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    cut_after(path, 3)
+    cut_from(path, 3)
     assert list(whole_lines(path)) == []
     assert not path.exists()

@@ -46,13 +46,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.builtin": ("cllm.hooks", "cllm.kernels", "cllm.data", *FILES),
     "cllm.ledger": FILES,
     "cllm.runfolder": (*FILES, "cllm.ledger"),
-    "cllm.state": ("cllm.hooks.remembering",),
-    "cllm.checkpoint": (*FILES, "cllm.state"),
+    "cllm.course": (),
+    "cllm.state": ("cllm.hooks.remembering", "cllm.course"),
+    "cllm.checkpoint": (*FILES, "cllm.state", "cllm.course"),
+    "cllm.earlier": (*FILES, "cllm.checkpoint", "cllm.state", "cllm.course", "cllm.hooks.remembering"),
 }
 # And what these, which put the others together, may not.
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "cllm.trainer": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.models", "cllm.ops", "cllm.cli"),
     "cllm.assemble": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.judging": ("cllm.builtin", "cllm._kernels", "cllm.kernels", "cllm.trainer", "cllm.cli", "cllm.runfolder"),
+    "cllm.views": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli", "cllm.assemble"),
     "cllm.evaluate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.generate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.cli": ("cllm.builtin",),

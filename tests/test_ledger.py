@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cllm.errors import RunFolderError
-from cllm.jsonl import cut_after
+from cllm.jsonl import cut_from
 from cllm.ledger import Ledger, Record, read
 
 STEPS = (0, 100, 200, 300, 400)
@@ -18,7 +18,7 @@ STEPS = (0, 100, 200, 300, 400)
 def fill(path: Path, steps: tuple[int, ...] = STEPS) -> Path:
     ledger = Ledger(path)
     for step in steps:
-        ledger.append(step, step + 1, f"digest of {step}")
+        ledger.append(Record(step, step + 1, f"digest of {step}"))
     ledger.close()
     return path
 
@@ -44,7 +44,7 @@ def test_a_killed_and_resumed_run_has_the_ledger_of_an_undisturbed_one(
     path = tmp_path / "ledger.jsonl"
     first = undisturbed.splitlines(keepends=True)[: STEPS.index(resumed) + 1]
     path.write_bytes(max(b"".join(first), undisturbed[:-n_lost], key=len))
-    cut_after(path, resumed)
+    cut_from(path, resumed + 2)
     fill(path, STEPS[STEPS.index(resumed) + 1 :])
     assert path.read_bytes() == undisturbed
 
@@ -89,13 +89,15 @@ def test_foreign_lines_are_refused(tmp_path: Path, line: bytes) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("step", [399, 400])
-def test_steps_ascend(tmp_path: Path, step: int) -> None:
+def test_batches_ascend_though_steps_need_not(tmp_path: Path) -> None:
     path = fill(tmp_path / "ledger.jsonl")
     ledger = Ledger(path)
-    with pytest.raises(RunFolderError, match=f"step {step} after that of step 400"):
-        ledger.append(step, 0, "")
+    ledger.append(Record(300, 402, event="rewind", more={"reasons": ["spike: high"]}))
+    with pytest.raises(RunFolderError, match="a record after 401 batches, behind one after 402"):
+        ledger.append(Record(400, 401, ""))
     ledger.close()
+    last = read(path)[-1]
+    assert (last.step, last.event, last.digest, last.more) == (300, "rewind", None, {"reasons": ["spike: high"]})
 
 
 def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:

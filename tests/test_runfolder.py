@@ -12,6 +12,7 @@ import pytest
 
 from cllm import checkpoint
 from cllm.errors import RunFolderError
+from cllm.ledger import Record
 from cllm.runfolder import RunFolder
 from tests.saving import FACTS, state_at
 from tests.test_atomic import failing
@@ -24,7 +25,7 @@ def finished(tmp_path: Path) -> Path:
         metrics, ledger = run.open_metrics(), run.open_ledger()
         for step in range(1, 5):
             metrics.write({"step": step, "batch_index": step - 1, "loss": 1 / step})
-            ledger.append(step, step, state_at(step).digest())
+            ledger.append(Record(step, step, state_at(step).digest()))
         checkpoint.save(run.checkpoints, state_at(2), FACTS)
         metrics.close()
         ledger.close()
@@ -175,9 +176,9 @@ def test_reading_leaves_a_save_under_way_alone_and_resuming_cleans_up(tmp_path: 
 def test_a_resumed_run_takes_back_what_was_reported_after_its_checkpoint(tmp_path: Path) -> None:
     path = finished(tmp_path)
     with RunFolder.resume(path) as run:
-        run.cut_after(2, 2)
+        run.cut_after(2)
         ledger = run.open_ledger()
-        ledger.append(3, 3, "again")
+        ledger.append(Record(3, 3, "again"))
         ledger.close()
         for file, steps in ((run.metrics_path, [1, 2]), (run.ledger_path, [1, 2, 3])):
             assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == steps

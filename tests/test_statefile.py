@@ -29,6 +29,7 @@ RECORD = StateRecord(
     plugins=[{"name": "x", "provides": ["reducer y"]}],
     optimizer={"product": 0.1 + 0.2, "one": 1.0, "t": 1, "big": 2**70, "on": True, "zero": -0.0},
     checks={"spike": {"window": [0.1, 5e-324, 1.7976931348623157e308], "best": -math.inf, "seen": None}},
+    course={"counts": {"skip": 2}, "recent": [{"step": 7, "loss": 0.1}]},
     files={"model.safetensors": FileRecord(12, "cd" * 32)},
 )
 
@@ -82,12 +83,12 @@ def test_no_truncated_file_passes(tmp_path: Path) -> None:
         b"7",
         b'"seal"',
         b'{"seal": 1}',
-        b'{"seal": 1, "format": 2}',
+        b'{"seal": 1, "format": 3}',
         b"[" * 200_000,
         b'{"a":' * 200_000,
         b"\xff\xfe\0",
         b"PK\3\4",
-        b'{"seal": NaN, "format": 2}',
+        b'{"seal": NaN, "format": 3}',
         b'{"format": 1, "seal": "\\ud800"}',
     ],
 )
@@ -117,7 +118,7 @@ def test_a_record_of_wrong_types_is_refused_though_its_seal_is_right(tmp_path: P
 def test_a_later_format_says_what_to_do(tmp_path: Path) -> None:
     content = {**json.loads(statefile.encode(RECORD)), "format": 99}
     write(tmp_path, json.dumps(content).encode())
-    with pytest.raises(CheckpointError, match="has format 99; expected format 2; use the cllm that wrote it"):
+    with pytest.raises(CheckpointError, match="has format 99; expected format 3; use the cllm that wrote it"):
         statefile.read(tmp_path)
 
 

@@ -10,24 +10,24 @@ from typing import Any
 
 import msgspec
 
-from cllm import kernels
 from cllm.config import Config, Part
 from cllm.config.plain import MOST_BITS
 from cllm.config.rules import check_rules
 from cllm.data.batches import Batches
 from cllm.data.kinds import Kinds
 from cllm.data.source import OpenData, open_data
-from cllm.engine import Engine, Gradient
+from cllm.engine import Engine
 from cllm.errors import ConfigError, PluginError
 from cllm.floats import standard_floats
+from cllm.hooks.calling import Judges
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.reports import GradientView
 from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
 from cllm.memory import by_layers, check_memory, run_memory
 from cllm.program import Program
 from cllm.state import TrainState
+from cllm.views import Views
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,20 @@ class Assembly:
     optimizer: Optimizer
     schedule: Schedule
     reducer: Reducer
-    checks: Mapping[str, StabilityCheck]
-    norms: kernels.Norms
+    judges: Judges
+    views: Views
     state: TrainState
     n_threads: int
 
-    def view(self, gradient: Gradient) -> GradientView:
-        """What checks are told of a gradient; its norms are computed here."""
-        norm = self.norms.compute(gradient.gradient, self.n_threads)
-        return GradientView(
-            step=self.state.step, batch_index=self.state.batch_index, loss=gradient.loss, gradient_norm=norm,
-            finite=_is_finite(gradient.loss) and _is_finite(norm),
-            learning_rate=self.optimizer.learning_rate * self._schedule_factor(),
-            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self.norms.of,
-        )
+    def learning_rate(self) -> float:
+        """Of the next update: base times schedule."""
+        return self.optimizer.learning_rate * self._schedule_factor()
+
+    def begin(self) -> None:
+        """Give parameters and optimizer their first values."""
+        parameters = initial_parameters(self.program, self.config.train.seed, self.n_threads)
+        self.state.parameters[:] = parameters
+        self.optimizer.init(self.program.parameters)
 
     def _schedule_factor(self) -> float:
         """What the schedule says; refused where an update by it would not leave finite parameters."""
@@ -104,7 +104,7 @@ def assemble(
     return Assembly(
         config=config, data=data, batches=known.batches, program=program, engine=engine, evaluator=evaluator,
         optimizer=optimizer, schedule=plugins.make("schedule", config.schedule), reducer=known.reducer,
-        checks=all_checks, norms=kernels.Norms(program.parameters), state=state, n_threads=n_threads,
+        judges=Judges(all_checks), views=Views(program, engine, state, n_threads), state=state, n_threads=n_threads,
     )
 
 
@@ -128,6 +128,8 @@ def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer |
         )
 
     memory = by_layers(memory_of, model.n_layer)
+    if config.checkpoint.snapshot_mb:
+        memory["snapshots"] = config.checkpoint.snapshot_mb << 20
     check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {train.batch_size}")
     program, evaluating = programs(model.n_layer)
     return Outline(config, batches, program, evaluating, optimizer, reducer, n_threads, memory)
@@ -177,6 +179,3 @@ def kinds_of(plugins: Plugins) -> Kinds:
 
     return Kinds(dataset, tokenizer, lambda name, given: plugins.options("tokenizer", Part(name, dict(given))))
 
-
-def _is_finite(x: float) -> bool:
-    return x - x == 0.0

@@ -69,10 +69,11 @@ def save(
     validation_loss: float | None = None,
     keep: int = 3,
     keep_best: bool = False,
+    every: int = 0,
 ) -> Path:
     """Save `state` under `folder` as a new generation, let old ones go, and return the path of the new one.
 
-    The newest `keep` generations stay, with `keep_best` also the one of the smallest validation loss. After a
+    Which ones stay is said in generations.expendable. After a
     CheckpointError (a value that is not finite, a disk that is full or lies) the older ones are untouched.
     """
     snapshot = state.snapshot()
@@ -84,9 +85,17 @@ def save(
             with new_generation(target) as temporary:
                 _write(temporary, snapshot, facts, digest, validation_loss)
                 _verify_written(temporary, snapshot)
-        for path in expendable(target, _losses(target, validation_loss), keep, keep_best):
+        for path in expendable(target, _losses(target, validation_loss), keep, keep_best, every):
             remove(path)
     return target
+
+
+def remove_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints of later steps, the newest first: a run that is killed meanwhile goes on from the next."""
+    with atomic.disk_errors(CheckpointError, "checkpoint", folder):
+        for path in generations(folder):
+            if step_of(path) > step:
+                remove(path)
 
 
 def load(path: Path) -> Checkpoint:
@@ -99,6 +108,7 @@ def load(path: Path) -> Checkpoint:
         parameters=read_tensors(path / MODEL),
         optimizer={**read_tensors(path / OPTIMIZER), **record.optimizer},
         checks=record.checks,
+        course=record.course,
     )
     facts = RunFacts(
         model_config=json.loads((path / CONFIG).read_bytes()),
@@ -201,6 +211,7 @@ def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, valid
         plugins=list(facts.plugins),
         optimizer=scalars,
         checks=dict(snapshot.checks),
+        course=dict(snapshot.course),
         files={name: FileRecord((folder / name).stat().st_size, blake2b) for name, blake2b in digests.items()},
     )
     atomic.write_verified(folder / statefile.NAME, [statefile.encode(record)])

@@ -7,7 +7,7 @@ thread runs which shard, and how many there are, changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,7 +28,7 @@ from cllm.memory import check_memory, engine_memory
 from cllm.meter import region
 from cllm.program import Program
 from cllm.recording import Recording, recording
-from cllm.reduction import count_shards, shard_boundaries
+from cllm.reduction import count_shards, fold_present, shard_boundaries
 from cllm.teams import form_teams
 from cllm.workers import GradientMemory, Workers
 
@@ -63,11 +63,12 @@ class Gradient:
     gradient: Float32  # (P,) of the mean loss a token weight
     loss: float  # mean
     weight_sum: float
-    shard_losses: tuple[float, ...]  # means, by shard
+    shard_losses: tuple[float, ...]  # means, by shard; 0.0 for one without counted tokens or left out
+    shard_weights: tuple[float, ...]  # sums of token weights
     shard_seconds: float  # wall time of packing, of the shards and of combining them
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """A step was left half-way because somebody asked for it; nothing of it remains."""
 
 
@@ -87,6 +88,8 @@ class Engine:
         if not 1 <= n_threads <= MOST_THREADS:
             raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
+        self._micro_batch_size = micro_batch_size
+        self._alone: Engine | None = None
         self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
         most_sequences = -(-batch_size // self.n_shards)
         rows, time = most_sequences * program.block_size, program.block_size
@@ -125,11 +128,16 @@ class Engine:
         return tuple(int(n) * self.program.block_size for n in np.diff(self.boundaries))
 
     @standard_floats()
-    def gradient(self, parameters: Float32, batch: Batch, reducer: Reducer) -> Gradient:
+    def gradient(
+        self, parameters: Float32, batch: Batch, reducer: Reducer, without: Collection[int] = ()
+    ) -> Gradient:
         """The gradient of the mean token loss of one batch at `parameters` (P,), shards combined by `reducer`.
 
-        Raises Interrupted after `stop`, ReducerFailed, and whatever a Python signal handler raises.
+        without: shards that are left out, though not all: the mean is that of the others. Raises Interrupted after
+        `stop`, ReducerFailed, and whatever a Python signal handler raises.
         """
+        if without:
+            return self.one_by_one()._gradient_without(parameters, batch, reducer, frozenset(without))
         native = getattr(reducer, "__cllm_reducer__", None)
         if self.lockstep and native is None:
             raise KernelError(
@@ -144,11 +152,23 @@ class Engine:
             total = self._fold_inside(parameters, _call(native))
         else:
             total = self._fold_outside(parameters, reducer)
-        seconds = perf_counter() - begin
+        return self._outcome(total, perf_counter() - begin)
+
+    def shard_gradient(self, parameters: Float32, batch: Batch, shard: int) -> Float32:
+        """The gradient (P,) of the sum of one shard's token losses, computed alone; valid until the next such call."""
+        engine = self.one_by_one()
+        engine._bind(batch)
+        engine._pack(parameters)
+        row = engine._gradients.spare()
+        engine._run_one(shard, row)
+        engine._gradients.free(row)
+        return row
+
+    def _outcome(self, total: Float32, seconds: float) -> Gradient:
         losses, weights = self._shard_loss.tolist(), self._shard_weight.tolist()
         means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
         weight_sum = self._weight_sum()
-        return Gradient(total, _chain(losses) / weight_sum, weight_sum, means, seconds)
+        return Gradient(total, _chain(losses) / weight_sum, weight_sum, means, tuple(weights), seconds)
 
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
@@ -233,11 +253,59 @@ class Engine:
         rows, total = self._gradients.for_gathers(self.n_shards)
         self._workers.take_runs([[at(rows[s]) for s in range(team.first, team.last)] for team in self.teams])
         self._run(backward=True)
-        weights = self._shard_weight.copy()
+        self._combine(reducer, rows, self._shard_weight.copy(), total)
+        return total
+
+    def _combine(self, reducer: GatherReducer, rows: Float32, weights: NDArray[np.float64], total: Float32) -> None:
         for begin in range(0, total.size, SLICE):
             _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
         kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
-        return total
+
+    # --- without some of the shards ----------------------------------------------------------------------------
+
+    def one_by_one(self) -> Engine:
+        """An engine that can run shards alone: this one, or in lockstep another one, made when first asked for."""
+        if not self.lockstep:
+            return self
+        if self._alone is None:
+            self._alone = Engine(
+                self.program, int(self.boundaries[-1]), self.n_threads, micro_batch_size=self._micro_batch_size,
+                seed=self.seed, lockstep=False,
+            )
+        return self._alone
+
+    def _gradient_without(
+        self, parameters: Float32, batch: Batch, reducer: Reducer, without: frozenset[int]
+    ) -> Gradient:
+        """As `gradient`, shard after shard; rare, so simple."""
+
+        def merge(left: Float32, right: Float32) -> Float32:
+            _call(fold.merge, left, right)
+            self._gradients.free(right)
+            return left
+
+        begin = perf_counter()
+        self._bind(batch)
+        self._pack(parameters)
+        self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
+        present = [shard for shard in range(self.n_shards) if shard not in without]
+        if reducer.kind == "gather":
+            rows, total = self._gradients.for_gathers(self.n_shards)
+            for row, shard in enumerate(present):
+                self._run_one(shard, rows[row])
+            self._combine(reducer, rows[: len(present)], self._shard_weight[present], total)
+        else:
+            fold = reducer
+            total = fold_present(present, lambda shard: self._run_one(shard, self._gradients.spare()), merge)
+            _call(reducer.finish, total, len(present))
+            kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
+            self._gradients.free(total)
+        return self._outcome(total, perf_counter() - begin)
+
+    def _run_one(self, shard: int, row: Float32) -> Float32:
+        self._workers.take_one_each([shard], [at(row)])
+        self._run(backward=True)
+        return row
 
     # --- one call into compiled code ---------------------------------------------------------------------------
 

@@ -64,16 +64,26 @@ def remove(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def expendable(newest: Path, losses: Mapping[Path, float | None], keep: int, keep_best: bool) -> list[Path]:
+def scheduled(step: int, every: int, keep: int) -> list[int]:
+    """The last `keep` steps up to `step` at which checkpoints were due, oldest first; none where `every` is 0."""
+    newest = step // every if every else 0
+    return [every * n for n in range(max(1, newest - keep + 1), newest + 1)]
+
+
+def expendable(
+    newest: Path, losses: Mapping[Path, float | None], keep: int, keep_best: bool, every: int = 0
+) -> list[Path]:
     """The generations that may go, now that `newest` stands.
 
     `losses` has the validation loss of every generation that verifies, `newest` among them. The newest `keep`
-    of these stay, and with `keep_best` the one of the smallest loss. Those that do not verify take no place
-    from them, and go once they are older than the newest `keep`.
+    of these stay, so do the newest `keep` scheduled ones (others come from interruptions), the one of step 0, and with
+    `keep_best` the one of the smallest loss. Those that do not verify take no place from them, and go once they are
+    older than the newest `keep`.
     """
     sound = sorted(losses, key=step_of, reverse=True)
     staying = {newest, *sound[: max(keep, 1)]}
     oldest = min(step_of(path) for path in staying)
+    staying |= {generation_path(newest.parent, step) for step in (0, *scheduled(step_of(newest), every, keep))}
     if keep_best:
         staying |= set(_best(losses))
     return [

@@ -1,7 +1,6 @@
 """Files of JSON lines that only grow: a record a line, written whole; a kill tears the last line at most.
 
-A line without its newline is torn and does not count. Nothing here knows what is in a record but
-its "step" and "batch_index".
+A line without its newline is torn and does not count. Nothing here knows what is in a record but its "batch_index".
 """
 
 from __future__ import annotations
@@ -69,19 +68,17 @@ def whole_lines(path: Path) -> Iterator[bytes]:
             yield from (line[:-1] for line in file if line.endswith(b"\n"))
 
 
-def cut_after(path: Path, step: int, n_batches: int | None = None) -> None:
-    """Cut off what begins with the first record of a later step, and a torn last line; RunFolderError.
+def cut_from(path: Path, batch_index: int) -> None:
+    """Cut off what begins with the first record of this batch or a later one, and a torn last line; RunFolderError.
 
-    A batch that was skipped is reported under the step before it, so with `n_batches`, the number of batches that
-    were consumed, a record of a batch with this or a larger index is cut off as well.
+    Batches only ascend, whatever becomes of them: of steps there are several with one number where a run goes back.
     """
     if not path.exists():
         return
     with disk_errors(RunFolderError, "run folder", path):
-        last = math.inf if n_batches is None else n_batches
         end = 0
         for line in whole_lines(path):
-            if _number(line, "step") > step or _number(line, "batch_index") >= last:
+            if _number(line, "batch_index") >= batch_index:
                 break
             end += len(line) + 1
         with path.open("r+b") as file:

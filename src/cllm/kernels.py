@@ -30,9 +30,9 @@ Float32 = NDArray[np.float32]
 
 __all__ = [
     "BF16_NATIVE", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "add_arrays",
-    "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "leave_floats", "log64",
-    "map_float32", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale", "segments", "sgd", "sin64",
-    "sum_reducer", "tanh64", "use_native_bf16",
+    "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
+    "leave_floats", "log64", "map_float32", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale",
+    "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -205,6 +205,11 @@ def count_nonfinite(x: Float32) -> int:
     return _finite.count_nonfinite(address(x), x.size)
 
 
+def largest(x: Float32) -> float:
+    """The largest magnitude in x, NaN where one is."""
+    return float(np.abs(x).max(initial=0.0))
+
+
 # --- optimizers -------------------------------------------------------------------------------------------------
 
 _SEGMENT = np.dtype(
@@ -231,14 +236,15 @@ def adamw(
     parameters: Float32, gradient: Float32, first: Float32, second: Float32, runs: NDArray[Any], *,
     learning_rate: float, betas: tuple[float, float], epsilon: float, corrections: tuple[float, float],
     gradient_scale: float, n_threads: int = 1,
-) -> None:
+) -> bool:
     """One AdamW update (Loshchilov and Hutter 2019, algorithm 2) of parameters, first and second (n,), in place.
 
-    runs: from `segments`. corrections: 1 - beta^t of both betas. The gradient is multiplied by gradient_scale.
+    runs: from `segments`. corrections: 1 - beta^t of both betas. The gradient is multiplied by gradient_scale. Returns
+    whether all parameters are finite now.
     """
     _same_size("adamw", gradient, first, second)
     with region(n_threads) as busy:
-        _optimizer.adamw(
+        return _optimizer.adamw(
             _writable(parameters, "adamw"), address(gradient), _writable(first, "adamw"), _writable(second, "adamw"),
             address(runs, _SEGMENT), len(runs), learning_rate, *betas, epsilon, *corrections, gradient_scale,
             n_threads, busy,
@@ -248,10 +254,13 @@ def adamw(
 def sgd(
     parameters: Float32, gradient: Float32, velocity: Float32 | None, runs: NDArray[Any], *,
     learning_rate: float, momentum: float, gradient_scale: float, n_threads: int = 1,
-) -> None:
-    """One SGD update of parameters and velocity (n,), in place; without velocity there is no momentum."""
+) -> bool:
+    """One SGD update of parameters and velocity (n,), in place; without velocity there is no momentum.
+
+    Returns whether all parameters are finite now.
+    """
     with region(n_threads) as busy:
-        _optimizer.sgd(
+        return _optimizer.sgd(
             _writable(parameters, "sgd"), address(gradient), 0 if velocity is None else _writable(velocity, "sgd"),
             address(runs, _SEGMENT), len(runs), learning_rate, momentum, gradient_scale, n_threads, busy,
         )

@@ -1,15 +1,19 @@
-"""The ledger of a run: the digest of its state every N steps, each record chained to the line before it.
+"""The ledger of a run: digests of its state every N steps, and what checks decided, each record chained to the last.
 
 Two runs did the same if their ledgers are equal, byte for byte; so nothing stands in it that another machine,
 another thread count or an interruption would change. One line, `previous` being empty in the first:
 
-    {"batch_index": 100, "digest": "...", "previous": "<digest of the line before>", "step": 100}
+    {"batch_index": 99, "decisions": {"clip": 7}, "digest": "...", "previous": "<that of the line before>", "step": 99}
+    {"batch_index": 100, "event": "skip", "previous": "...", "reasons": ["spike: ..."], "step": 99}
+
+`decisions` counts those so far, clipped updates among them, which have no line of their own.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,13 @@ from cllm.jsonl import LineWriter, whole_lines
 
 @dataclass(frozen=True)
 class Record:
-    """After `step` updates and `batch_index` batches the state had this digest (numerics rule 9)."""
+    """After `step` updates and `batch_index` batches the state had this digest (numerics rule 9), or this happened."""
 
     step: int
     batch_index: int
-    digest: str
+    digest: str | None = None
+    event: str | None = None  # as a report's decision; "lower_lr" where it is an update
+    more: Mapping[str, Any] = field(default_factory=dict)  # "decisions" beside a digest, "reasons" beside an event
 
 
 class Ledger:
@@ -35,20 +41,20 @@ class Ledger:
         records, self._previous = _read(path)
         # Durable: a checkpoint that survives a power cut must find the records of the steps before it.
         self._lines = LineWriter(path, durable=True)
-        self._last_step = records[-1].step if records else -1
+        self._last = records[-1].batch_index if records else -1
 
-    def append(self, step: int, batch_index: int, digest: str) -> None:
-        """Add a record, on the disk when this returns; a step that is not a later one is refused."""
-        if step <= self._last_step:
+    def append(self, record: Record) -> None:
+        """Add a record, on the disk when this returns; one of an earlier batch than the last is refused."""
+        if record.batch_index < self._last:
             raise RunFolderError(
                 "ledger",
-                f"a record of step {step} after that of step {self._last_step}",
-                "steps that ascend",
-                "cut the ledger after the resumed step before going on",
+                f"a record after {record.batch_index} batches, behind one after {self._last}",
+                "batches that ascend",
+                "cut the ledger after the resumed batch before going on",
             )
-        line = _encode(Record(step, batch_index, digest), self._previous)
+        line = _encode(record, self._previous)
         self._lines.append(line)
-        self._last_step, self._previous = step, bytes_digest(line)
+        self._last, self._previous = record.batch_index, bytes_digest(line)
 
     def close(self) -> None:
         """Give the file back."""
@@ -82,15 +88,22 @@ def _read(path: Path) -> tuple[list[Record], str]:
 
 
 def _encode(record: Record, previous: str) -> bytes:
-    return json.dumps({**asdict(record), "previous": previous}, sort_keys=True).encode()
+    content = {"step": record.step, "batch_index": record.batch_index, "previous": previous, **record.more}
+    if record.digest is not None:
+        content["digest"] = record.digest
+    if record.event is not None:
+        content["event"] = record.event
+    return json.dumps(content, sort_keys=True).encode()
 
 
 def _decode(line: bytes, previous: str) -> Record | None:
     """The record of a line that follows the line with the digest `previous`, else None."""
     try:
         content: dict[str, Any] = json.loads(line)
-        record = Record(content["step"], content["batch_index"], content["digest"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        own = {key: content.pop(key, None) for key in ("step", "batch_index", "digest", "event")}
+        content.pop("previous", None)
+        record = Record(**own, more=content)
+        whole = isinstance(record.step, int) and isinstance(record.batch_index, int)
+        return record if whole and line == _encode(record, previous) else None
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
-    whole = isinstance(record.step, int) and line == _encode(record, previous)
-    return record if whole else None

@@ -6,7 +6,11 @@ aligned subtrees; what is left meets afterwards. However many workers there are,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,25 @@ def shard_boundaries(batch_size: int, block_size: int, micro_batch_size: int | N
     """(S + 1,) first sequence of each shard; sizes differ by at most one sequence."""
     n = count_shards(batch_size, block_size, micro_batch_size)
     return [batch_size * shard // n for shard in range(n + 1)]
+
+
+def fold_present(present: Collection[int], make: Callable[[int], T], merge: Callable[[T, T], T]) -> T:
+    """What `make` gives for each of these shards, at least one, merged along the tree; of an absent pair nothing is.
+
+    Shards are made in ascending order, each as late as the tree allows.
+    """
+
+    def subtree(first: int, size: int) -> T | None:
+        if size == 1:
+            return make(first) if first in present else None
+        left, right = subtree(first, size // 2), subtree(first + size // 2, size // 2)
+        if left is None or right is None:
+            return right if left is None else left
+        return merge(left, right)
+
+    whole = subtree(0, 1 << max(present).bit_length())
+    assert whole is not None
+    return whole
 
 
 def runs_of_shards(n_shards: int, n_workers: int) -> list[tuple[int, int]]:

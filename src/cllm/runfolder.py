@@ -110,10 +110,10 @@ class RunFolder:
         """The newest checkpoint by name, which may not verify: checkpoint.load_newest looks closer."""
         return next(iter(generations.generations(self.checkpoints)), None)
 
-    def cut_after(self, step: int, n_batches: int | None = None) -> None:
-        """Take back what was written after `step` updates and `n_batches` batches: a resumed run will do it again."""
-        jsonl.cut_after(self.metrics_path, step, n_batches)
-        jsonl.cut_after(self.ledger_path, step)
+    def cut_after(self, n_batches: int) -> None:
+        """Take back what was written after `n_batches` batches were consumed: a resumed run will do it again."""
+        jsonl.cut_from(self.metrics_path, n_batches)  # a report has the index of its batch
+        jsonl.cut_from(self.ledger_path, n_batches + 1)  # a record has their number
 
     def open_metrics(self) -> jsonl.LineWriter:
         """A writer that appends to metrics.jsonl."""

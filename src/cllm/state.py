@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import ValidationError
 
+from cllm.course import Course
 from cllm.digest import Array, Scalar, state_digest
 from cllm.errors import CheckpointError
 from cllm.hooks.remembering import HasState, remembering
@@ -45,6 +47,7 @@ class Snapshot:
     parameters: Mapping[str, Array]  # each in its own shape, float32; tied ones left out
     optimizer: Mapping[str, Array | Scalar]  # flat arrays (P,), and scalars such as a product of betas
     checks: Mapping[str, Mapping[str, Any]]  # label of a check -> what it remembers, plain JSON values
+    course: Mapping[str, Any]  # Course.plain()
 
 
 @dataclass
@@ -58,6 +61,7 @@ class TrainState:
     step: int = 0
     batch_index: int = 0
     skipped: list[int] = field(default_factory=list)
+    course: Course = field(default_factory=Course)
 
     def views(self) -> dict[str, Array]:
         """The parameters under their names, as views in their own shapes."""
@@ -82,6 +86,7 @@ class TrainState:
             parameters=self.views(),
             optimizer=self._optimizer_state(),
             checks={label: check.state_dict() for label, check in remembering(self.checks).items()},
+            course=self.course.plain(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -100,12 +105,27 @@ class TrainState:
             check.load_state_dict(dict(snapshot.checks[label]))
         self.step, self.batch_index = snapshot.step, snapshot.batch_index
         self.skipped = list(snapshot.skipped)
+        try:
+            self.course = Course.of(snapshot.course)
+        except ValidationError as problem:
+            came = f"the decisions that it counts are no record of cllm: {problem}"
+            raise CheckpointError("checkpoint", came, "what cllm writes", "use an older checkpoint") from problem
 
     def set_parameters(self, tensors: Mapping[str, Array], source: str) -> None:
         """Copy `tensors` into the flat array, after check_tensors."""
         check_tensors(self.table, tensors, source)
         for name, view in self.views().items():
             view[...] = tensors[name]
+
+    def skip(self, batch_index: int) -> None:
+        """Count a batch as consumed that has made no update."""
+        self.leave_out(range(batch_index, batch_index + 1))
+        self.course.skipped()
+
+    def leave_out(self, batches: range) -> None:
+        """These batches, the next ones, are consumed without an update."""
+        self.skipped.extend(batches)
+        self.batch_index = max(self.batch_index, batches.stop)
 
     def _optimizer_state(self) -> dict[str, Array | Scalar]:
         return {name: _plain_number(value) for name, value in self.optimizer.state_dict().items()}

@@ -19,7 +19,7 @@ from cllm.digest import bytes_digest
 from cllm.errors import CheckpointError
 
 NAME = "state.json"
-FORMAT = 2  # raised when an older cllm could misread the record, or this one lacks something in an older record
+FORMAT = 3  # raised when an older cllm could misread the record, or this one lacks something in an older record
 NON_FINITE = "non-finite float"
 
 
@@ -47,6 +47,7 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     plugins: list[Any]
     optimizer: dict[str, bool | int | float]  # the scalars; the arrays are in optimizer.safetensors
     checks: dict[str, Any]
+    course: dict[str, Any]  # see course.py
     files: dict[str, FileRecord]
 
 

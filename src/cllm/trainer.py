@@ -18,24 +18,25 @@ from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
 from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
+from cllm.earlier import Earlier
 from cllm.engine import Interrupted, ReducerFailed
 from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation, evaluate
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
-from cllm.hooks.calling import judge
+from cllm.hooks.calling import warn
 from cllm.hooks.making import problem
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.reports import RunInfo, StepReport
 from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import Interrupts
+from cllm.judging import Judged, judge, update
+from cllm.ledger import Record
 from cllm.meter import Meter
 from cllm.progress import Pace
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
-
-MOST_SKIPS_IN_A_ROW = 10
 
 
 class Trainer:
@@ -92,12 +93,17 @@ class Trainer:
         named = self.plugins.who("reducer", self.config.reducer.name)
         self._reducer = f"reducer {type(reducer).__name__}" if reducer is not None else named
         self.facts = facts_of(self.parts, self.plugins)
+        saving = self.config.checkpoint
+        self.earlier = Earlier(
+            self.state, self.folder.checkpoints, saving.every, saving.keep, saving.snapshot_mb << 20, self.parts.begin
+        )
         if saved is not None:
             self._restore(saved)
         elif init_from is not None:
             self.state.set_parameters(checkpoint.load_weights(Path(init_from), self.state.table), str(init_from))
+            self.state.course.from_weights = True
         self.folder.write_config(to_toml(self.config))
-        self.folder.cut_after(self.state.step, self.state.batch_index)
+        self.folder.cut_after(self.state.batch_index)
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         self.ledger = self.folder.open_ledger()
         self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
@@ -138,40 +144,38 @@ class Trainer:
             with standard_floats(), meter:
                 batch = parts.batches(state.batch_index)
                 try:
-                    gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
+                    made = judge(parts, batch, self.earlier.steps)
                 except ReducerFailed as failed:
                     raise self._without_reducer(failed) from failed.__cause__
-                view = parts.view(gradient)
                 if self.debug:
-                    self.debug.show(state.parameters, batch, gradient, view.parameter_norm, meter.busy)
-                decision = judge(parts.checks, view)
-                learning_rate = view.learning_rate * decision.learning_rate_factor
-                if decision.kind == "step":
-                    parts.optimizer.step(
-                        state.parameters, gradient.gradient, learning_rate=learning_rate,
-                        gradient_scale=decision.clip, n_threads=parts.n_threads,
-                    )
-                    state.step += 1
-                elif decision.kind == "skip":
-                    state.skipped.append(batch.index)
-                state.batch_index += decision.kind != "abort"
+                    self.debug.show(state.parameters, batch, made.gradient, made.view.parameter_norm, meter.busy)
+                if made.decision.kind == "step":
+                    made = update(parts, made)
             seconds = perf_counter() - begin
             used = meter.utilisation(seconds)
 
-            updated = decision.kind == "step"
+            decision, updated = made.decision, made.decision.kind == "step"
+            if decision.kind == "skip":
+                state.skip(batch.index)
             evaluation = self.evaluate() if updated and self._is_due("eval") else None
             report = StepReport(
-                step=state.step, n_steps=self.n_steps, batch_index=batch.index, loss=gradient.loss,
-                validation_loss=evaluation.loss if evaluation else None, gradient_norm=view.gradient_norm,
-                learning_rate=learning_rate, clip=decision.clip, n_tokens=batch.inputs.size, seconds=seconds,
-                tokens_per_second=pace.tokens_per_second(seconds),
+                step=state.step if updated else made.view.step, n_steps=self.n_steps, batch_index=batch.index,
+                loss=made.gradient.loss, validation_loss=evaluation.loss if evaluation else None,
+                gradient_norm=made.view.gradient_norm, learning_rate=made.learning_rate, clip=decision.clip,
+                n_tokens=batch.inputs.size, seconds=seconds, tokens_per_second=pace.tokens_per_second(seconds),
                 useful_cpu=used.useful_cpu, load_balance=used.load_balance, serial_share=used.serial_share,
                 parallel_efficiency=used.parallel_efficiency,
-                eta_seconds=pace.eta(self.n_steps - state.step), decision=decision.kind,
-                reasons=decision.reasons, digest=state.digest() if updated and self._is_due("digest") else None,
+                eta_seconds=pace.eta(self.n_steps - state.step),
+                decision="drop" if updated and decision.shards else decision.kind, reasons=decision.reasons,
+                digest=state.digest() if updated and self._is_due("digest") else None,
+                dropped=tuple(sorted(decision.shards)),
             )
-            self._tell(report)
-            if updated and self._is_due("checkpoint"):
+            self._tell(report, made.is_news)
+            if decision.kind == "rewind":
+                self._rewind(made)
+            elif not made.finite:
+                self._undo(made)
+            elif updated and self._is_due("checkpoint"):
                 self.save()
             yield report
             self._refuse_to_go_on(report, decision.failed)
@@ -207,9 +211,10 @@ class Trainer:
         measured = self._validation if self._validation and self._validation[0] == self.state.step else None
         path = checkpoint.save(
             self.folder.checkpoints, self.state, self.facts, validation_loss=measured[1] if measured else None,
-            keep=settings.keep, keep_best=settings.keep_best,
+            keep=settings.keep, keep_best=settings.keep_best, every=settings.every,
         )
         self._saved = self._place
+        self.earlier.keep()
         self.plugins.fire("cllm_checkpoint", path=path)
         return path
 
@@ -238,28 +243,44 @@ class Trainer:
     ) -> None:
         self.close()
 
+    def _rewind(self, made: Judged) -> None:
+        """Go on from an earlier state with the batch after this one; the batches since then are left out."""
+        state, since, now = self.state, self.state.course, made.batch.index + 1
+        warn(*self.earlier.go_back(state.step - made.decision.steps))
+        state.leave_out(range(state.batch_index, now))
+        state.course.rewound(state.step, since)
+        self.ledger.append(Record(state.step, now, event="rewind", more={"reasons": made.decision.reasons}))
+        # First the state that the run goes on from, then away with what it has given up: killed in between, the run
+        # goes on from the latter, and comes to the same decision again.
+        self.save()
+        self.earlier.forget_after(state.step)
+
+    def _undo(self, made: Judged) -> None:
+        """After an update that has spoilt the parameters, which ends the run, they are those of an earlier state."""
+        warn(*self.earlier.go_back(made.view.step))
+        self._saved = None
+
     def _refuse_to_go_on(self, report: StepReport, check_failed: bool) -> None:
-        """InstabilityAbort where a check demands it or fails, or where nothing but skips has come for too long."""
-        last = self.state.skipped[-MOST_SKIPS_IN_A_ROW:] if report.decision == "skip" else []
+        """InstabilityAbort where a check demands it or fails, or where skips or rewinds have come too often."""
+        refusal = self.state.course.refusal(self.state.batch_index) if report.decision in ("skip", "rewind") else None
         if report.decision == "abort":
-            came, expected = "; ".join(report.reasons), "a step that all checks allow"
-        elif len(last) == MOST_SKIPS_IN_A_ROW and last[-1] - last[0] == MOST_SKIPS_IN_A_ROW - 1:
-            came, expected = f"{MOST_SKIPS_IN_A_ROW} batches in a row were skipped", "an update now and then"
-        else:
+            refusal = "; ".join(report.reasons), "a step that all checks allow"
+        if refusal is None:
             return
+        came, expected = refusal
         advice = f"begin a new run with --init-from {self.folder.path} and a lower learning rate, or look at the data"
         if check_failed:
             advice = f"mend the check and go on with: cllm train --resume {self.folder.path}"
-        raise self._abort(came, expected, advice)
+        raise self._abort(report.step + 1, came, expected, advice)
 
     def _without_reducer(self, failed: ReducerFailed) -> InstabilityAbort:
         """A reducer's failure is Abort, as a check's is."""
         came = f"{self._reducer} failed: {problem(failed.__cause__ or failed, self.parts.reducer)}"
         advice = f"mend it and go on with: cllm train --resume {self.folder.path}"
-        return self._abort(came, "a reducer that works", advice)
+        return self._abort(self.state.step + 1, came, "a reducer that works", advice)
 
-    def _abort(self, came: str, expected: str, advice: str) -> InstabilityAbort:
-        return InstabilityAbort(f"step {self.state.step + 1}", came, expected, f"{self._kept()}; {advice}")
+    def _abort(self, step: int, came: str, expected: str, advice: str) -> InstabilityAbort:
+        return InstabilityAbort(f"step {step}", came, expected, f"{self._kept()}; {advice}")
 
     def _kept(self) -> str:
         """Saves the last finished state, which a step that is refused has not touched; says what has become of it."""
@@ -278,9 +299,14 @@ class Trainer:
         every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every}[what]
         return self.state.step == self.n_steps or (every > 0 and self.state.step % every == 0)
 
-    def _tell(self, report: StepReport) -> None:
+    def _tell(self, report: StepReport, is_news: bool) -> None:
+        state = self.state
+        if is_news and report.decision != "rewind":  # whose record tells where it led
+            event = "lower_lr" if report.decision == "step" else report.decision
+            self.ledger.append(Record(report.step, state.batch_index, event=event, more={"reasons": report.reasons}))
         if report.digest is not None:
-            self.ledger.append(report.step, self.state.batch_index, report.digest)
+            counts = {"decisions": dict(state.course.counts)}
+            self.ledger.append(Record(report.step, state.batch_index, report.digest, more=counts))
         self.sinks.emit(report)
         self.plugins.fire("cllm_step_end", report=report)
         if report.validation_loss is not None:

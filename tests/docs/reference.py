@@ -109,7 +109,10 @@ def protocol_methods() -> Iterator[str]:
 
 
 def values() -> Iterator[str]:
-    for kind in (reports.GradientView, reports.StepReport, reports.RunInfo):
+    for kind in (
+        reports.ShardView, reports.GradientView, reports.Magnitude, reports.Past, reports.UpdateView,
+        reports.UpdatedView, reports.StepReport, reports.RunInfo,
+    ):
         yield f"\n### {kind.__name__}\n\n{_line(kind.__doc__)}\n"
         lines = re.findall(r"^    (\w+): (.+?)(?:  # (.*))?$", inspect.getsource(kind), re.MULTILINE)
         yield from table(("Field", "Type", "Meaning"), ((code(n), code(t), m) for n, t, m in lines))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cllm.hooks import Abort, Clip, GradientView, Ok, SkipStep, StepReport, Verdict
-from cllm.hooks.calling import Sinks, judge
+from cllm.hooks.calling import Judges, Sinks
 from tests.hooks.values import a_report, a_view
 
 
@@ -29,13 +29,13 @@ class Answers:
 
 def test_every_check_sees_the_step_and_the_decision_is_theirs() -> None:
     checks = {"a": Answers(Ok()), "b": Answers(SkipStep("odd")), "c": Answers(Clip(0.5))}
-    decision = judge(checks, a_view())
+    decision = Judges(checks).after_gradient(a_view())
     assert (decision.kind, decision.reasons) == ("skip", ("b: odd",))
     assert all(check.seen == [a_view()] for check in checks.values())
 
 
 def test_an_exception_in_a_check_is_abort_with_its_label_and_place() -> None:
-    decision = judge({"mine": Answers(KeyError("loss")), "ok": Answers(Ok())}, a_view())
+    decision = Judges({"mine": Answers(KeyError("loss")), "ok": Answers(Ok())}).after_gradient(a_view())
     assert decision.kind == "abort"
     assert decision.reasons[0].startswith("mine: the check failed: KeyError: 'loss' (test_calling.py:")
     assert decision.failed
@@ -46,7 +46,7 @@ def test_of_a_failing_check_the_line_of_its_own_code_is_named() -> None:
         def after_reduction(self, view: GradientView) -> Verdict:
             return json.loads("{")  # type: ignore[no-any-return]
 
-    (reason,) = judge({"mine": Reads()}, a_view()).reasons
+    (reason,) = Judges({"mine": Reads()}).after_gradient(a_view()).reasons
     assert reason.startswith("mine: the check failed: JSONDecodeError: ")
     assert re.search(r" \(test_calling\.py:\d+\)$", reason)  # though a file of json raised it
 
@@ -79,15 +79,15 @@ class Counts:
 )
 def test_a_step_is_forgotten_at_an_abort_alone(other: Verdict | Exception, seen: list[int]) -> None:
     counts = Counts()
-    judge({"counts": counts, "other": Answers(Ok())}, a_view())
-    judge({"counts": counts, "other": Answers(other)}, a_view())
+    Judges({"counts": counts, "other": Answers(Ok())}).after_gradient(a_view())
+    Judges({"counts": counts, "other": Answers(other)}).after_gradient(a_view())
     assert counts.seen == seen
 
 
 @pytest.mark.parametrize("method", ["state_dict", "load_state_dict"])
 def test_a_check_that_cannot_give_or_take_its_memory_has_failed(method: str) -> None:
     checks = {"counts": Counts(fails=method), "other": Answers(Abort("enough"))}
-    decision = judge(checks, a_view())
+    decision = Judges(checks).after_gradient(a_view())
     assert decision.kind == "abort"
     assert [reason.split(" (")[0] for reason in decision.reasons] == [
         "counts: the check failed: RuntimeError: lost", "other: enough",
@@ -100,7 +100,7 @@ def test_a_check_does_not_stop_ctrl_c() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge({"a": Interrupts()}, a_view())
+        Judges({"a": Interrupts()}).after_gradient(a_view())
 
 
 def test_a_check_that_loses_its_answer_aborts() -> None:
@@ -108,8 +108,8 @@ def test_a_check_that_loses_its_answer_aborts() -> None:
         def after_reduction(self, view: GradientView) -> Verdict:
             return None  # type: ignore[return-value]
 
-    assert judge({"a": Silent()}, a_view()).kind == "abort"
-    assert judge({"a": Answers(Abort("x"))}, a_view()).reasons == ("a: x",)
+    assert Judges({"a": Silent()}).after_gradient(a_view()).kind == "abort"
+    assert Judges({"a": Answers(Abort("x"))}).after_gradient(a_view()).reasons == ("a: x",)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Optimizer updates, in place over flat float32 arrays; one call for all parameters.
 
-A segment is a run of elements that share weight decay and learning-rate scale.
+A segment is a run of elements that share weight decay and learning-rate scale. Both updates return whether all that they
+have written to the parameters is finite: each value, times 0, is added to a sum that is then 0, or else NaN.
 """
 
 from cython.parallel cimport prange
@@ -11,8 +12,11 @@ from cllm._kernels.parallel cimport (
     fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value, work_begins, work_ends,
 )
 from cllm._kernels.simd cimport (
-    f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n,
+    f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n, f16_sum,
 )
+
+cdef enum:
+    MAX_THREADS = 1024  # MOST_THREADS of cllm/env.py
 
 # Moments smaller than 2^-100 become +0, so that they do not rest among the subnormals (numerics rule 7).
 cdef float SMALLEST_MOMENT = 7.888609052210118e-31
@@ -41,14 +45,24 @@ def adamw(
 ):
     """AdamW (Loshchilov and Hutter 2019, algorithm 2): parameters, first, second (n,) are updated in place."""
     cdef AdamW a
+    cdef float[MAX_THREADS] left
     cdef int t
     a.beta1, a.beta2, a.epsilon, a.gradient_scale = beta1, beta2, epsilon, gradient_scale
     a.learning_rate, a.correction1, a.correction2 = learning_rate, correction1, correction2
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         adamw_part(
             &a, <float *>parameters, <const float *>gradient, <float *>first, <float *>second,
-            <const Segment *>segments, n_segments, t, n_threads, <double *>busy,
+            <const Segment *>segments, n_segments, t, n_threads, &left[t], <double *>busy,
         )
+    return are_zero(left, n_threads)
+
+
+cdef bint are_zero(const float *left, int n) noexcept:
+    cdef int t
+    for t in range(n):
+        if not left[t] == 0.0:
+            return False
+    return True
 
 
 cdef inline int64_t slice_begin(const Segment *segments, int n_segments, int s, int part, int n_parts) noexcept nogil:
@@ -61,23 +75,27 @@ cdef inline int64_t slice_begin(const Segment *segments, int n_segments, int s, 
 
 cdef void adamw_part(
     const AdamW *a, float *p, const float *g, float *m, float *v, const Segment *segments, int n_segments,
-    int part, int n_parts, double *busy,
+    int part, int n_parts, float *left, double *busy,
 ) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef double started = work_begins(busy)
+    cdef f16 zeros = f16_set1(0.0)
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
         begin = slice_begin(segments, n_segments, s, part, n_parts)
         n = slice_begin(segments, n_segments, s, part + 1, n_parts) - begin
         offset = segments[s].offset + begin
-        adamw_run(<const AdamW *>fpenv_pointer(a), &segments[s], p + offset, g + offset, m + offset, v + offset, n)
+        adamw_run(
+            <const AdamW *>fpenv_pointer(a), &segments[s], p + offset, g + offset, m + offset, v + offset, n, &zeros,
+        )
+    left[0] = f16_sum(zeros)
     work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 
 cdef void adamw_run(
-    const AdamW *a, const Segment *segment, float *p, const float *g, float *m, float *v, int64_t n,
+    const AdamW *a, const Segment *segment, float *p, const float *g, float *m, float *v, int64_t n, f16 *zeros,
 ) noexcept nogil:
     """m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr (m / c1 / (sqrt(v / c2) + eps) + decay p)."""
     cdef double rate = a.learning_rate * segment.learning_rate_scale
@@ -86,6 +104,7 @@ cdef void adamw_run(
     cdef f16 beta1 = f16_set1(<float>a.beta1), rest1 = f16_set1(<float>1.0 - <float>a.beta1)
     cdef f16 beta2 = f16_set1(<float>a.beta2), rest2 = f16_set1(<float>1.0 - <float>a.beta2)
     cdef f16 scale = f16_set1(<float>a.gradient_scale), gradient, moment1, moment2, value
+    cdef f16 zero = f16_set1(0.0), sum = zeros[0]
     cdef int64_t i
     for i in range(0, n, 16):
         gradient = f16_mul(f16_load_n(g + i, n - i), scale)
@@ -99,6 +118,8 @@ cdef void adamw_run(
         f16_store_n(m + i, moment1, n - i)
         f16_store_n(v + i, moment2, n - i)
         f16_store_n(p + i, value, n - i)
+        sum = f16_fma(zero, value, sum)
+    zeros[0] = sum
 
 
 def sgd(
@@ -109,20 +130,23 @@ def sgd(
 
     velocity may be 0 (none); then p -= lr * (g + decay * p).
     """
+    cdef float[MAX_THREADS] left
     cdef int t
     for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
         sgd_part(
             <float *>parameters, <const float *>gradient, <float *>velocity, <const Segment *>segments, n_segments,
-            learning_rate, momentum, gradient_scale, t, n_threads, <double *>busy,
+            learning_rate, momentum, gradient_scale, t, n_threads, &left[t], <double *>busy,
         )
+    return are_zero(left, n_threads)
 
 
 cdef void sgd_part(
     float *p, const float *g, float *velocity, const Segment *segments, int n_segments,
-    double learning_rate, double momentum, double gradient_scale, int part, int n_parts, double *busy,
+    double learning_rate, double momentum, double gradient_scale, int part, int n_parts, float *left, double *busy,
 ) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef double started = work_begins(busy)
+    cdef f16 zeros = f16_set1(0.0)
     cdef int s
     cdef int64_t begin, n, offset
     for s in range(n_segments):
@@ -132,16 +156,18 @@ cdef void sgd_part(
         sgd_run(
             p + offset, g + offset, velocity + offset if velocity != NULL else NULL, n,
             <float>(-fpenv_value(learning_rate) * segments[s].learning_rate_scale), <float>segments[s].decay,
-            <float>fpenv_value(momentum), <float>fpenv_value(gradient_scale),
+            <float>fpenv_value(momentum), <float>fpenv_value(gradient_scale), &zeros,
         )
+    left[0] = f16_sum(zeros)
     work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 
 
 cdef void sgd_run(
     float *p, const float *g, float *velocity, int64_t n, float step, float decay, float momentum, float scale,
+    f16 *zeros,
 ) noexcept nogil:
-    cdef f16 value, direction
+    cdef f16 value, direction, zero = f16_set1(0.0), sum = zeros[0]
     cdef int64_t i
     for i in range(0, n, 16):
         value = f16_load_n(p + i, n - i)
@@ -150,4 +176,7 @@ cdef void sgd_run(
             direction = f16_fma(f16_set1(momentum), f16_load_n(velocity + i, n - i), direction)
             direction = f16_flush_below(direction, SMALLEST_MOMENT)
             f16_store_n(velocity + i, direction, n - i)
-        f16_store_n(p + i, f16_fma(f16_set1(step), direction, value), n - i)
+        value = f16_fma(f16_set1(step), direction, value)
+        f16_store_n(p + i, value, n - i)
+        sum = f16_fma(zero, value, sum)
+    zeros[0] = sum

@@ -58,6 +58,13 @@ def cllm_register_stability_checks() -> Iterator[CheckSpec]:
     yield CheckSpec("clip", "clips the global gradient norm", f"{checks}:ClipCheck", f"{checks}:ClipConfig")
     summary = "skips steps whose loss or gradient norm leaps out of the recent ones"
     yield CheckSpec("spike", summary, f"{checks}:SpikeCheck", f"{checks}:SpikeConfig")
+    watching = "cllm.builtin.watching"
+    summary = "lowers the learning rate while an update would change a weight by too large a share"
+    yield CheckSpec("update_ratio", summary, f"{watching}:UpdateRatioCheck", f"{watching}:UpdateRatioConfig")
+    summary = "stops where a parameter has had no gradient for many steps"
+    yield CheckSpec("dead_gradient", summary, f"{watching}:DeadGradientCheck", f"{watching}:DeadGradientConfig")
+    summary = "lowers the learning rate where the loss stands still"
+    yield CheckSpec("plateau", summary, f"{watching}:PlateauCheck", f"{watching}:PlateauConfig")
 
 
 @hookimpl

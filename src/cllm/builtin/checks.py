@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from cllm.errors import CheckpointError
-from cllm.hooks import Abort, Clip, GradientView, Ok, SkipStep, Verdict
+from cllm.hooks import Abort, Clip, GradientView, Ok, Rewind, SkipStep, UpdatedView, Verdict
 
 Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
 AtLeastTwo = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]
@@ -32,7 +32,7 @@ LEAST_DEVIATION = {"loss": 0.01, "gradient norm": 0.5}
 
 
 class FiniteCheck:
-    """Abort where the loss or any element of the gradient is NaN or infinite."""
+    """Abort where the loss, any element of the gradient or any updated parameter is NaN or infinite."""
 
     def after_reduction(self, view: GradientView) -> Verdict:
         wrong = [
@@ -43,6 +43,9 @@ class FiniteCheck:
         if not (view.finite or wrong):
             wrong.append("an element of the gradient is not finite")
         return Abort(" and ".join(wrong)) if wrong else Ok()
+
+    def after_update(self, view: UpdatedView) -> Verdict:
+        return Ok() if view.finite else Abort("the update has made a parameter that is not finite")
 
 
 class ClipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,13 +74,13 @@ class SpikeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     window: steps that are remembered
     warmup: steps to see before the first judgement, at most window; left out, half of it
-    action: skip the step, or abort the run
+    action: skip the step, rewind to an earlier state, or abort the run
     """
 
     threshold: Positive = 10.0
     window: AtLeastTwo = 128
     warmup: AtLeastTwo | None = None
-    action: Literal["skip", "abort"] = "skip"
+    action: Literal["skip", "rewind", "abort"] = "skip"
 
     def __post_init__(self) -> None:
         if self.warmup is not None and self.warmup > self.window:
@@ -95,7 +98,7 @@ class SpikeCheck:
     def __init__(self, config: SpikeConfig) -> None:
         self._threshold = config.threshold
         self._warmup = max(2, config.window // 2) if config.warmup is None else config.warmup
-        self._spike: type[SkipStep] | type[Abort] = Abort if config.action == "abort" else SkipStep
+        self._spike = {"skip": SkipStep, "rewind": Rewind, "abort": Abort}[config.action]
         self._windows = {name: deque[float](maxlen=config.window) for name in ("loss", "gradient norm")}
 
     def after_reduction(self, view: GradientView) -> Verdict:

@@ -48,10 +48,10 @@ class AdamW:
 
     def step(
         self, parameters: Float32, gradient: Float32, *, learning_rate: float, gradient_scale: float, n_threads: int
-    ) -> None:
+    ) -> bool:
         beta1, beta2 = self.config.betas
         self._powers = (self._powers[0] * beta1, self._powers[1] * beta2)
-        kernels.adamw(
+        return kernels.adamw(
             parameters, gradient, self._first, self._second, self._runs, learning_rate=learning_rate,
             betas=self.config.betas, epsilon=self.config.epsilon,
             corrections=(1.0 - self._powers[0], 1.0 - self._powers[1]),
@@ -95,8 +95,8 @@ class SGD:
 
     def step(
         self, parameters: Float32, gradient: Float32, *, learning_rate: float, gradient_scale: float, n_threads: int
-    ) -> None:
-        kernels.sgd(
+    ) -> bool:
+        return kernels.sgd(
             parameters, gradient, self._velocity, self._runs, learning_rate=learning_rate,
             momentum=self.config.momentum, gradient_scale=gradient_scale, n_threads=n_threads,
         )

@@ -35,10 +35,13 @@ class ConsoleSink:
         self._stream = sys.stderr if stream is None else stream
         self._on_terminal = self._stream.isatty()
         self._pending = 0  # characters of a line that waits to be written over
+        self._reasons: tuple[str, ...] = ()  # of the last step: a learning rate that stays low is told once
 
     def emit(self, report: StepReport) -> None:
         """Write a line if one is due."""
-        stays = report.validation_loss is not None or report.decision != "step" or report.step == report.n_steps
+        decided = report.decision != "step" or report.reasons not in ((), self._reasons)
+        self._reasons = report.reasons
+        stays = report.validation_loss is not None or decided or report.step == report.n_steps
         if stays or report.step % self._every == 0:
             self._write(progress_line(report), stays or not self._on_terminal)
 
@@ -81,16 +84,23 @@ class JsonlSink:
 
 def progress_line(report: StepReport) -> str:
     """Return a report as one line of text; a step that was not made has the number that it would have had."""
+    made = report.decision in ("step", "drop")
     columns = [
-        f"step {report.step + (report.decision != 'step')}/{report.n_steps}",
+        f"step {report.step + (not made)}/{report.n_steps}",
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
         f"{_rate(report.tokens_per_second)} tokens/s",
         f"useful CPU {_percent(report.useful_cpu)}",
         f"ETA {_duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
-        _how_it_went(report) if report.decision == "step" else f"{report.decision}: {'; '.join(report.reasons)}",
+        f"{_decision_of(report)}: {'; '.join(report.reasons)}" if report.reasons else _how_it_went(report),
     ]
     return "  ".join(column for column in columns if column)
+
+
+def _decision_of(report: StepReport) -> str:
+    """In words: a step with reasons is one whose learning rate was lowered."""
+    dropped = f"without shards {', '.join(map(str, report.dropped))}"
+    return {"step": "lower learning rate", "drop": dropped}.get(report.decision, report.decision)
 
 
 def _how_it_went(report: StepReport) -> str:

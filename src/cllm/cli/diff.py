@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     first, second = (
-        {record.step: record.digest for record in ledger.read(RunFolder.open(path).ledger_path)}
+        {record.step: record.digest for record in ledger.read(RunFolder.open(path).ledger_path) if record.digest}
         for path in (options.first, options.second)
     )
     common = sorted(first.keys() & second.keys())

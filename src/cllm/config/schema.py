@@ -136,11 +136,13 @@ class CheckpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     every: steps between checkpoints; 0 for only at the end
     keep: how many of the newest are kept
     keep_best: whether the one with the smallest validation loss is kept besides
+    snapshot_mb: megabytes of memory for copies of the newest of them, from which a rewind is quicker; changes no bit
     """
 
     every: CountOrZero = 1000
     keep: Count = 3
     keep_best: bool = False
+    snapshot_mb: CountOrZero = 0
 
 
 class DistConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,7 +21,16 @@ from cllm.hooks.protocols import (
     StabilityCheck,
     Tokenizer,
 )
-from cllm.hooks.reports import GradientView, RunInfo, StepReport
+from cllm.hooks.reports import (
+    GradientView,
+    Magnitude,
+    Past,
+    RunInfo,
+    ShardView,
+    StepReport,
+    UpdatedView,
+    UpdateView,
+)
 from cllm.hooks.specs import (
     CheckSpec,
     DatasetSpec,
@@ -33,7 +42,18 @@ from cllm.hooks.specs import (
     Spec,
     TokenizerSpec,
 )
-from cllm.hooks.verdicts import Abort, Clip, Decision, LowerLR, Ok, SkipStep, Verdict, decide
+from cllm.hooks.verdicts import (
+    Abort,
+    Clip,
+    Decision,
+    DropShards,
+    LowerLR,
+    Ok,
+    Rewind,
+    SkipStep,
+    Verdict,
+    decide,
+)
 
 __all__ = [
     "Abort",
@@ -43,19 +63,24 @@ __all__ = [
     "DatasetSpec",
     "Decision",
     "Document",
+    "DropShards",
     "FoldReducer",
     "GatherReducer",
     "GradientView",
     "LowerLR",
+    "Magnitude",
     "ModelSpec",
     "Ok",
     "Optimizer",
     "OptimizerSpec",
+    "Past",
     "Reducer",
     "ReducerSpec",
+    "Rewind",
     "RunInfo",
     "Schedule",
     "ScheduleSpec",
+    "ShardView",
     "Sink",
     "SinkSpec",
     "SkipStep",
@@ -64,6 +89,8 @@ __all__ = [
     "StepReport",
     "Tokenizer",
     "TokenizerSpec",
+    "UpdateView",
+    "UpdatedView",
     "Verdict",
     "decide",
     "hookimpl",

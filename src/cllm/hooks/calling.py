@@ -3,35 +3,75 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pluggy
 
 from cllm import env
 from cllm.hooks.making import problem
-from cllm.hooks.protocols import Sink, StabilityCheck
+from cllm.hooks.protocols import PHASES, Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
-from cllm.hooks.reports import GradientView, StepReport
-from cllm.hooks.verdicts import Abort, Decision, Failed, Verdict, decide
+from cllm.hooks.reports import GradientView, ShardView, StepReport, UpdatedView, UpdateView
+from cllm.hooks.verdicts import Abort, Clip, Decision, DropShards, Failed, LowerLR, SkipStep, Verdict, decide
 
 T = TypeVar("T")
 
+# What a phase cannot have any more: the gradient is not computed again before an update, nor one undone after it.
+TOO_LATE = {"before_update": (DropShards,), "after_update": (DropShards, SkipStep, LowerLR, Clip)}
 
-def judge(checks: Mapping[str, StabilityCheck], view: GradientView) -> Decision:
-    """Ask every check, by label, and return the decision. Every check sees every step, whatever others answer.
 
-    At an Abort they forget the step again, as the run does: what is saved has never met its batch.
+class Judges:
+    """The checks of a run by label, asked phase by phase. Every check sees every step, whatever others answer.
+
+    What they answered to a step adds up to one decision. Where it ends in an Abort, and where the gradient is computed
+    again, they forget it: what is saved has never met its batch.
     """
-    memories = {label: _tried(check, memory_of, check) for label, check in remembering(checks).items()}
-    verdicts = [(label, _tried(check, check.after_reduction, view)) for label, check in checks.items()]
-    verdicts += _failures(memories)
-    decision = decide(verdicts)
-    if decision.kind != "abort":
-        return decision
-    known = {label: memory for label, memory in memories.items() if isinstance(memory, bytes)}
-    forgotten = {label: _tried(checks[label], bring_back, checks[label], memory) for label, memory in known.items()}
-    return decide([*verdicts, *_failures(forgotten)])
+
+    def __init__(self, checks: Mapping[str, StabilityCheck]) -> None:
+        self._checks = dict(checks)
+        self._remembering = remembering(checks)
+        self._phases = {
+            phase: {label: check for label, check in checks.items() if hasattr(check, phase)} for phase in PHASES
+        }
+
+    def after_gradient(self, view: GradientView, shards: Iterable[ShardView] = ()) -> Decision:
+        """Begin to judge a step: its shards one by one, then the whole."""
+        self._memories = {label: _tried(check, memory_of, check) for label, check in self._remembering.items()}
+        self._verdicts = _failures(self._memories)
+        if self._phases["after_shard"]:
+            for shard in shards:
+                self._ask("after_shard", shard)
+        return self._decided("after_reduction", view)
+
+    def before_update(self, view: UpdateView) -> Decision:
+        """Go on with a step that shall be made."""
+        return self._decided("before_update", view) if self._phases["before_update"] else decide(self._verdicts)
+
+    def after_update(self, view: UpdatedView) -> Decision:
+        """Judge an update that has been made: it stands, or the run goes back, or ends."""
+        self._verdicts = []
+        self._ask("after_update", view)
+        return decide(self._verdicts)
+
+    def _ask(self, phase: str, view: object) -> None:
+        for label, check in self._phases[phase].items():
+            verdict: Any = _tried(check, getattr(check, phase), view)
+            if isinstance(verdict, TOO_LATE.get(phase, ())):
+                verdict = Failed(f"answered {type(verdict).__name__} in {phase}, which comes too late")
+            self._verdicts.append((label, verdict))
+
+    def _decided(self, phase: str, view: object) -> Decision:
+        self._ask(phase, view)
+        decision = decide(self._verdicts)
+        if decision.kind not in ("abort", "drop"):
+            return decision
+        known = {label: memory for label, memory in self._memories.items() if isinstance(memory, bytes)}
+        forgotten = {
+            label: _tried(self._checks[label], bring_back, self._remembering[label], memory)
+            for label, memory in known.items()
+        }
+        return decide([*self._verdicts, *_failures(forgotten)])
 
 
 def _tried(check: object, call: Callable[..., T], *arguments: object) -> T | Abort:

@@ -14,12 +14,13 @@ import msgspec
 from cllm.config import to_struct
 from cllm.config.convert import expected, unknown_key
 from cllm.errors import CllmError, ConfigError, PluginError
+from cllm.hooks.protocols import PHASES
 from cllm.hooks.specs import Spec
 
 # What an object of each kind must have; the protocols say what for.
 METHODS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("documents",),
-    "check": ("after_reduction",),
+    "check": (),  # one of PHASES
     "optimizer": ("learning_rate", "init", "step", "state_dict", "load_state_dict"),
     "schedule": ("__call__",),
     "sink": ("emit", "close"),
@@ -106,6 +107,9 @@ def check_shape(kind: str, made: object, who: str) -> None:
     if missing:
         came = f"a {type(made).__name__} without {' and '.join(missing)}"
         raise PluginError(who, came, f"{', '.join(METHODS[kind])}", "see the protocols in cllm.hooks")
+    if kind == "check" and not any(hasattr(made, phase) for phase in PHASES):
+        came = f"a {type(made).__name__} without any of its methods"
+        raise PluginError(who, came, " or ".join(PHASES), "see the protocols in cllm.hooks")
     if kind == "reducer":
         which = getattr(made, "kind", None)
         if which not in ("fold", "gather"):

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from cllm.hooks.reports import GradientView, StepReport
-from cllm.hooks.verdicts import Verdict
+from cllm.hooks.reports import StepReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,16 +116,21 @@ class GatherReducer(Protocol):
 Reducer = FoldReducer | GatherReducer
 
 
+# What a check may have, in the order in which a step comes to them; at least one.
+PHASES = ("after_shard", "after_reduction", "before_update", "after_update")
+
+
 class StabilityCheck(Protocol):
-    """Judges each step between the reduction of its gradient and the update.
+    """Judges each step. Its methods are those of the phases that it wants to see, at least one:
+
+    after_shard(ShardView), for each shard by its id once all are computed; after_reduction(GradientView), between the
+    reduction of the gradient and the update; before_update(UpdateView), when the gradient has passed; and
+    after_update(UpdatedView), which can answer Ok, Rewind or Abort. Each returns a Verdict.
 
     One that remembers also has `state_dict() -> dict` of plain JSON values and `load_state_dict(dict)`, and
     is saved in checkpoints under its label. It is asked for its state before every step, and given it back after an
-    Abort. An exception counts as Abort.
+    Abort or where shards are dropped. An exception counts as Abort.
     """
-
-    def after_reduction(self, view: GradientView) -> Verdict:
-        """Return what shall happen to this step."""
 
 
 class Optimizer(Protocol):
@@ -141,7 +145,10 @@ class Optimizer(Protocol):
         """The base learning rate, from its options, which the schedule multiplies."""
 
     def init(self, parameters: Sequence[Parameter]) -> None:
-        """Take the table of parameters and allocate moments; called once, before anything else."""
+        """Take the table of parameters and allocate moments; called before anything else.
+
+        And once more where a run goes back to its beginning.
+        """
 
     def step(
         self,
@@ -151,8 +158,11 @@ class Optimizer(Protocol):
         learning_rate: float,
         gradient_scale: float,
         n_threads: int,
-    ) -> None:
-        """Update `parameters` (P,) by gradient_scale * `gradient` (P,), which is IN."""
+    ) -> bool | None:
+        """Update `parameters` (P,) by gradient_scale * `gradient` (P,), which is IN.
+
+        Return whether all are finite afterwards, where that is known; None, and cllm looks itself.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state by name: (P,) arrays (no copies are needed) and numbers."""

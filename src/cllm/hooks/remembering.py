@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+import msgspec
 
 
 class HasState(Protocol):
@@ -26,12 +27,11 @@ def remembering(checks: Mapping[str, object]) -> dict[str, HasState]:
 def memory_of(check: HasState) -> bytes:
     """What the check knows now, whatever it goes on to do with the lists that it gives away.
 
-    It is taken at every step. Pickled, and read in this process alone, because that is 15 times as fast as a deep
-    copy: 8 us for the two windows of the check spike.
+    It is taken at every step, in a form that is faster than a deep copy and, unlike JSON, keeps infinities.
     """
-    return pickle.dumps(check.state_dict())
+    return msgspec.msgpack.encode(check.state_dict())
 
 
 def bring_back(check: HasState, memory: bytes) -> None:
     """Let the check know what it knew when `memory` was taken, and no more."""
-    check.load_state_dict(pickle.loads(memory))
+    check.load_state_dict(msgspec.msgpack.decode(memory))

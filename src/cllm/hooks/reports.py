@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,42 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
+class Past:
+    """One of the recent updates of a run."""
+
+    step: int  # updates done with it
+    loss: float
+    gradient_norm: float  # before clipping
+    learning_rate: float  # as used
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """How large the elements of a gradient are."""
+
+    norm: float  # Euclidean
+    largest: float  # magnitude of an element; NaN where one is
+    n_nonfinite: int  # elements that are NaN or infinite
+
+
+def _unknown(name: str) -> Magnitude:
+    raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class ShardView:
+    """One shard's part of a step, after its backward."""
+
+    shard: int  # its id, from 0 on
+    n_shards: int
+    step: int  # updates done before this one
+    batch_index: int  # batches consumed before this one
+    loss: float  # mean over the shard's token weights
+    weight_sum: float
+    gradient: Callable[[], Magnitude]  # of the sum of its token losses; computes the shard once more when asked for
+
+
+@dataclass(frozen=True)
 class GradientView:
     """The reduced gradient of one step as a check sees it: scalars only, before any update.
 
@@ -32,9 +68,35 @@ class GradientView:
     gradient_norm: float  # of all parameters together, before any clipping
     finite: bool  # whether loss and every element of the gradient are finite
     learning_rate: float  # what the update would use: base times schedule
-    shard_losses: tuple[float, ...]  # mean loss of each shard, by shard id
+    shard_losses: tuple[float, ...]  # mean loss of each shard, by shard id; 0.0 for one that is left out
     weight_sum: float  # sum of token weights: the number of counted tokens unless the data weighs them
     parameter_norm: Callable[[str], float]  # gradient norm of one parameter by name, computed when asked for
+    magnitude: Callable[[str], Magnitude] = _unknown  # the same with the largest element and those not finite
+    parameters: tuple[str, ...] = ()  # names of those that are trained
+    matrices: tuple[str, ...] = ()  # of these, those with two axes or more: no biases, no norms
+    history: Sequence[Past] = ()  # the last updates, at most 256, oldest first
+    dropped: frozenset[int] = frozenset()  # shards that are left out of this step already
+    snapshots: Callable[[], tuple[int, ...]] = tuple  # steps to whose states a Rewind can go, oldest first
+
+
+@dataclass(frozen=True)
+class UpdateView:
+    """An update that is about to be made, after all checks have let the gradient pass."""
+
+    gradient: GradientView
+    clip: float  # the factor on the gradient
+    learning_rate: float  # as it will be used, unless a check lowers it now
+    measure: Callable[[], None]  # ask for the `update_ratio` of this update: two passes over the parameters and a copy
+
+
+@dataclass(frozen=True)
+class UpdatedView:
+    """An update that has been made."""
+
+    update: UpdateView
+    learning_rate: float  # as used
+    finite: bool  # whether every parameter is
+    update_ratio: Callable[[str], float | None]  # norm of the change over that before; None: not measured, or from 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +119,7 @@ class StepReport:
     serial_share: float  # 0 to 1: of the wall time, what passed outside parallel regions
     parallel_efficiency: float  # 0 to 1: serial and all threads' computing time over threads times wall time
     eta_seconds: float | None  # to the end of the run, None before there is an estimate
-    decision: str  # "step", "skip" or "abort"
+    decision: str  # "step", "drop" (an update without some shards), "skip", "rewind" or "abort"
     reasons: tuple[str, ...]  # why, each with the label of its check
     digest: str | None  # of parameters, optimizer and cursor; None where this step has none
+    dropped: tuple[int, ...] = ()  # shards that were left out

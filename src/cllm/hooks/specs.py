@@ -28,8 +28,28 @@ from cllm.hooks.protocols import (
     StabilityCheck,
     Tokenizer,
 )
-from cllm.hooks.reports import GradientView, RunInfo, StepReport
-from cllm.hooks.verdicts import Abort, Clip, Decision, LowerLR, Ok, SkipStep, Verdict, decide
+from cllm.hooks.reports import (
+    GradientView,
+    Magnitude,
+    Past,
+    RunInfo,
+    ShardView,
+    StepReport,
+    UpdatedView,
+    UpdateView,
+)
+from cllm.hooks.verdicts import (
+    Abort,
+    Clip,
+    Decision,
+    DropShards,
+    LowerLR,
+    Ok,
+    Rewind,
+    SkipStep,
+    Verdict,
+    decide,
+)
 
 if TYPE_CHECKING:
     import msgspec
@@ -43,19 +63,24 @@ __all__ = [
     "DatasetSpec",
     "Decision",
     "Document",
+    "DropShards",
     "FoldReducer",
     "GatherReducer",
     "GradientView",
     "LowerLR",
+    "Magnitude",
     "ModelSpec",
     "Ok",
     "Optimizer",
     "OptimizerSpec",
+    "Past",
     "Reducer",
     "ReducerSpec",
+    "Rewind",
     "RunInfo",
     "Schedule",
     "ScheduleSpec",
+    "ShardView",
     "Sink",
     "SinkSpec",
     "SkipStep",
@@ -64,6 +89,8 @@ __all__ = [
     "StepReport",
     "Tokenizer",
     "TokenizerSpec",
+    "UpdateView",
+    "UpdatedView",
     "Verdict",
     "decide",
 ]

@@ -1,14 +1,14 @@
 """What a stability check answers, and how all answers become one decision.
 
-The order of checks changes nothing: Abort excludes SkipStep, which excludes the rest; otherwise the
-smallest clip and the smallest learning-rate factor both apply.
+The order of checks changes nothing. Abort, Rewind, SkipStep and DropShards exclude each other, the most severe first;
+otherwise the smallest clip and the smallest learning-rate factor both apply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class LowerLR:
 
 
 @dataclass(frozen=True)
+class DropShards:
+    """Compute this step again without these shards (ids from 0 on), as the mean over the tokens that remain."""
+
+    shards: tuple[int, ...]
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.shards or not all(isinstance(shard, int) and shard >= 0 for shard in self.shards):
+            raise ValueError(f"shards are ids from 0 on, at least one, not {self.shards!r}")
+
+
+@dataclass(frozen=True)
 class SkipStep:
     """Make no update from this batch; the next step takes the next batch."""
 
@@ -45,8 +57,20 @@ class SkipStep:
 
 
 @dataclass(frozen=True)
+class Rewind:
+    """Go back to the newest kept state that is at least `steps` updates old; the batches since then are left out."""
+
+    reason: str
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"a rewind goes back 1 step or more, not {self.steps}")
+
+
+@dataclass(frozen=True)
 class Abort:
-    """Stop the run before the update: the parameters stay those of the last good step."""
+    """Stop the run; before the update, so that the parameters stay those of the last good step."""
 
     reason: str
 
@@ -56,16 +80,24 @@ class Failed(Abort):
     """What counts as the answer of a check that raised, or gave none."""
 
 
-Verdict = Ok | Clip | LowerLR | SkipStep | Abort
+Verdict = Ok | Clip | LowerLR | DropShards | SkipStep | Rewind | Abort
+Kind = Literal["step", "drop", "skip", "rewind", "abort"]
+
+# The verdicts that exclude each other, the most severe first. LowerLR has reasons too, and excludes nothing.
+_KINDS: tuple[tuple[Kind, type[Abort] | type[Rewind] | type[SkipStep] | type[DropShards]], ...] = (
+    ("abort", Abort), ("rewind", Rewind), ("skip", SkipStep), ("drop", DropShards),
+)
 
 
 @dataclass(frozen=True)
 class Decision:
     """What happens to this step. `clip` and `learning_rate_factor` are 1.0 unless `kind` is "step"."""
 
-    kind: Literal["step", "skip", "abort"]
+    kind: Kind
     clip: float = 1.0
     learning_rate_factor: float = 1.0
+    shards: frozenset[int] = frozenset()  # that "drop" leaves out
+    steps: int = 0  # that "rewind" goes back at least
     reasons: tuple[str, ...] = ()  # each begins with the label of its check
     failed: bool = False  # a check itself did: it is to be mended, not the run
 
@@ -73,17 +105,22 @@ class Decision:
 def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
     """Return the decision that follows from pairs (label of the check, its verdict), in any order.
 
-    What is none of the five verdicts counts as Abort: a check that forgets to answer has not said Ok.
+    What is no verdict counts as Abort: a check that forgets to answer has not said Ok.
     """
     given = [(label, _understood(verdict)) for label, verdict in verdicts]
-    if aborts := _reasons(given, Abort):
-        return Decision("abort", reasons=aborts, failed=any(isinstance(verdict, Failed) for _, verdict in given))
-    if skips := _reasons(given, SkipStep):
-        return Decision("skip", reasons=skips)
+    answers = [verdict for _, verdict in given]
+    for kind, verdict_type in _KINDS:
+        if reasons := _reasons(given, verdict_type):
+            return Decision(
+                kind, reasons=reasons,
+                shards=_all_shards(answers) if kind == "drop" else frozenset(),
+                steps=max((v.steps for v in answers if isinstance(v, Rewind)), default=0) if kind == "rewind" else 0,
+                failed=any(isinstance(verdict, Failed) for verdict in answers),
+            )
     return Decision(
         "step",
-        clip=_smallest(given, Clip),
-        learning_rate_factor=_smallest(given, LowerLR),
+        clip=min((verdict.factor for verdict in answers if isinstance(verdict, Clip)), default=1.0),
+        learning_rate_factor=min((verdict.factor for verdict in answers if isinstance(verdict, LowerLR)), default=1.0),
         reasons=_reasons(given, LowerLR),
     )
 
@@ -91,20 +128,17 @@ def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
 def _understood(verdict: object) -> Verdict:
     if isinstance(verdict, Verdict):
         return verdict
-    return Failed(f"answered {verdict!r}, which is no verdict; return Ok(), Clip, LowerLR, SkipStep or Abort")
+    names = ", ".join(kind.__name__ for kind in (Clip, LowerLR, DropShards, SkipStep, Rewind))
+    return Failed(f"answered {verdict!r}, which is no verdict; return Ok(), {names} or Abort")
 
 
-def _reasons(
-    given: Sequence[tuple[str, Verdict]], kind: type[Abort] | type[SkipStep] | type[LowerLR]
-) -> tuple[str, ...]:
-    # Sorted, so that the order of checks shows nowhere; `decide` is also what the ledger and the messages
-    # quote.
-    reasons = [f"{label}: {verdict.reason}" for label, verdict in given if isinstance(verdict, kind)]
-    return tuple(sorted(reasons))
+def _reasons(given: Sequence[tuple[str, Verdict]], kind: type[Any]) -> tuple[str, ...]:
+    # Sorted, so that the order of checks shows nowhere; the ledger and the messages quote them.
+    return tuple(sorted(f"{label}: {verdict.reason}" for label, verdict in given if isinstance(verdict, kind)))
 
 
-def _smallest(given: Sequence[tuple[str, Verdict]], kind: type[Clip] | type[LowerLR]) -> float:
-    return min((verdict.factor for _, verdict in given if isinstance(verdict, kind)), default=1.0)
+def _all_shards(answers: Sequence[Verdict]) -> frozenset[int]:
+    return frozenset(shard for verdict in answers if isinstance(verdict, DropShards) for shard in verdict.shards)
 
 
 def _check_factor(factor: float) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cllm.assemble import Assembly
-from cllm.hooks.calling import judge
 from cllm.profiling.peak import Peak
 from cllm.program import EXTERNAL, Op, Program
 from cllm.recording import FOLD, MEET, PACK
@@ -165,9 +164,9 @@ def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:
         with _span("gradient", spans):
             gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
         with _span("norm", spans):
-            view = parts.view(gradient)
+            view = parts.views.of_gradient(gradient, parts.learning_rate(), frozenset(), tuple)
         with _span("checks", spans):
-            decision = judge(parts.checks, view)
+            decision = parts.judges.after_gradient(view, parts.views.of_shards(gradient, batch, frozenset()))
         with _span("optimizer", spans):
             parts.optimizer.step(
                 state.parameters, gradient.gradient,

@@ -1,0 +1,111 @@
+"""What checks are told of a step: views of plain numbers, and of those that cost something, how to ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm import kernels
+from cllm.engine import Batch, Engine, Gradient
+from cllm.hooks.reports import GradientView, Magnitude, ShardView, UpdatedView, UpdateView
+from cllm.program import Program
+from cllm.state import TrainState
+
+Float32 = NDArray[np.float32]
+
+
+class Views:
+    """Makes the views of a run's steps."""
+
+    def __init__(self, program: Program, engine: Engine, state: TrainState, n_threads: int) -> None:
+        self._program, self._engine, self._state, self._n_threads = program, engine, state, n_threads
+        self._norms = kernels.Norms(program.parameters)
+        trained = [parameter for parameter in program.parameters if parameter.trainable]
+        self._names = tuple(parameter.name for parameter in trained)
+        self._matrices = tuple(parameter.name for parameter in trained if len(parameter.shape) > 1)
+        self._change: Change | None = None
+
+    def of_gradient(
+        self, gradient: Gradient, learning_rate: float, dropped: frozenset[int],
+        snapshots: Callable[[], tuple[int, ...]],
+    ) -> GradientView:
+        """The reduced gradient; its norms are computed here."""
+        norm = self._norms.compute(gradient.gradient, self._n_threads)
+        return GradientView(
+            step=self._state.step, batch_index=self._state.batch_index, loss=gradient.loss, gradient_norm=norm,
+            finite=_is_finite(gradient.loss) and _is_finite(norm), learning_rate=learning_rate,
+            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self._norms.of,
+            magnitude=lambda name: self._magnitude(gradient.gradient, name), parameters=self._names,
+            matrices=self._matrices, history=tuple(self._state.course.recent), dropped=dropped,
+            snapshots=snapshots,
+        )
+
+    def of_shards(self, gradient: Gradient, batch: Batch, dropped: frozenset[int]) -> Iterator[ShardView]:
+        """The shards that are not left out, by their ids."""
+        pairs = zip(gradient.shard_losses, gradient.shard_weights, strict=True)
+        for shard, (loss, weight) in enumerate(pairs):
+            if shard not in dropped:
+                yield ShardView(
+                    shard=shard, n_shards=self._engine.n_shards, step=self._state.step,
+                    batch_index=self._state.batch_index, loss=loss, weight_sum=weight,
+                    gradient=self._shard_magnitude(batch, shard),
+                )
+
+    def before_update(self, view: GradientView, clip: float, learning_rate: float) -> UpdateView:
+        """An update that is about to be made; if a check asks for it, its changes will be measured."""
+        self._change = None
+
+        def measure() -> None:
+            self._change = self._change or Change(self._program, self._state.parameters, self._n_threads)
+
+        return UpdateView(gradient=view, clip=clip, learning_rate=learning_rate, measure=measure)
+
+    def after_update(self, view: UpdateView, learning_rate: float, finite: bool | None) -> UpdatedView:
+        """One that has been made; finite: as the optimizer says."""
+        if finite is None:
+            finite = kernels.count_nonfinite(self._state.parameters) == 0
+        ratio = _not_measured if self._change is None else self._change.of(self._state.parameters)
+        return UpdatedView(update=view, learning_rate=learning_rate, finite=finite, update_ratio=ratio)
+
+    def _magnitude(self, gradient: Float32, name: str) -> Magnitude:
+        part = dict(self._program.views(gradient))[name].reshape(-1)
+        return Magnitude(self._norms.of(name), kernels.largest(part), kernels.count_nonfinite(part))
+
+    def _shard_magnitude(self, batch: Batch, shard: int) -> Callable[[], Magnitude]:
+        def magnitude() -> Magnitude:
+            gradient = self._engine.shard_gradient(self._state.parameters, batch, shard)
+            norm = kernels.Norms(self._program.parameters).compute(gradient, self._n_threads)
+            return Magnitude(norm, kernels.largest(gradient), kernels.count_nonfinite(gradient))
+
+        return magnitude
+
+
+class Change:
+    """How far one update moves each parameter: a copy of them all is kept during the update."""
+
+    def __init__(self, program: Program, parameters: Float32, n_threads: int) -> None:
+        self._before = parameters[: program.n_trainable].copy()
+        self._n_threads = n_threads
+        self._norms, self._norms_before = kernels.Norms(program.parameters), kernels.Norms(program.parameters)
+
+    def of(self, parameters: Float32) -> Callable[[str], float | None]:
+        """The ratio of norms by name: that of the change over that before it, None from 0."""
+        self._norms_before.compute(self._before, self._n_threads)
+        np.subtract(parameters[: self._before.size], self._before, out=self._before)
+        self._norms.compute(self._before, self._n_threads)
+
+        def ratio(name: str) -> float | None:
+            before = self._norms_before.of(name)
+            return self._norms.of(name) / before if before > 0.0 else None
+
+        return ratio
+
+
+def _not_measured(name: str) -> None:
+    return None
+
+
+def _is_finite(x: float) -> bool:
+    return x - x == 0.0
