@@ -52,7 +52,9 @@ def update(parts: Assembly, judged: Judged) -> Judged:
     state, decision = parts.state, judged.decision
     coming = parts.views.before_update(judged.view, decision.clip, judged.learning_rate)
     last = parts.judges.before_update(coming)
-    decision = replace(last, shards=decision.shards, reasons=tuple(dict.fromkeys(decision.reasons + last.reasons)))
+    if decision.shards:
+        last = replace(last, shards=decision.shards, reasons=tuple(dict.fromkeys(decision.reasons + last.reasons)))
+    decision = last
     if decision.kind != "step":
         return replace(judged, decision=decision)
     learning_rate = judged.view.learning_rate * decision.learning_rate_factor
@@ -66,9 +68,9 @@ def update(parts: Assembly, judged: Judged) -> Judged:
     is_news = state.course.updated(past, decision)
     made = parts.views.after_update(coming, learning_rate, finite)
     after = parts.judges.after_update(made)
-    return replace(
-        judged, decision=decision if after.kind == "step" else after, learning_rate=learning_rate, finite=made.finite,
-        is_news=is_news or after.kind != "step",
+    return Judged(
+        judged.batch, judged.gradient, judged.view, decision if after.kind == "step" else after, learning_rate,
+        finite=made.finite, is_news=is_news or after.kind != "step",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import kernels
+from cllm import aligned, kernels
 from cllm.engine import Batch, Engine, Gradient
 from cllm.hooks.reports import GradientView, Magnitude, ShardView, UpdatedView, UpdateView
 from cllm.program import Program
@@ -25,7 +25,8 @@ class Views:
         trained = [parameter for parameter in program.parameters if parameter.trainable]
         self._names = tuple(parameter.name for parameter in trained)
         self._matrices = tuple(parameter.name for parameter in trained if len(parameter.shape) > 1)
-        self._change: Change | None = None
+        self._change: Change | None = None  # made when a check first asks for it
+        self._measured = False
 
     def of_gradient(
         self, gradient: Gradient, learning_rate: float, dropped: frozenset[int],
@@ -55,19 +56,22 @@ class Views:
 
     def before_update(self, view: GradientView, clip: float, learning_rate: float) -> UpdateView:
         """An update that is about to be made; if a check asks for it, its changes will be measured."""
-        self._change = None
-
-        def measure() -> None:
-            self._change = self._change or Change(self._program, self._state.parameters, self._n_threads)
-
-        return UpdateView(gradient=view, clip=clip, learning_rate=learning_rate, measure=measure)
+        self._measured = False
+        return UpdateView(gradient=view, clip=clip, learning_rate=learning_rate, measure=self._measure)
 
     def after_update(self, view: UpdateView, learning_rate: float, finite: bool | None) -> UpdatedView:
         """One that has been made; finite: as the optimizer says."""
         if finite is None:
             finite = kernels.count_nonfinite(self._state.parameters) == 0
-        ratio = _not_measured if self._change is None else self._change.of(self._state.parameters)
+        change = self._change if self._measured else None
+        ratio = change.of(self._state.parameters) if change else _not_measured
         return UpdatedView(update=view, learning_rate=learning_rate, finite=finite, update_ratio=ratio)
+
+    def _measure(self) -> None:
+        if not self._measured:
+            self._change = self._change or Change(self._program, self._n_threads)
+            self._change.begin(self._state.parameters)
+            self._measured = True
 
     def _magnitude(self, gradient: Float32, name: str) -> Magnitude:
         part = dict(self._program.views(gradient))[name].reshape(-1)
@@ -85,14 +89,18 @@ class Views:
 class Change:
     """How far one update moves each parameter: a copy of them all is kept during the update."""
 
-    def __init__(self, program: Program, parameters: Float32, n_threads: int) -> None:
-        self._before = parameters[: program.n_trainable].copy()
+    def __init__(self, program: Program, n_threads: int) -> None:
+        self._before = aligned.empty(program.n_trainable)
         self._n_threads = n_threads
         self._norms, self._norms_before = kernels.Norms(program.parameters), kernels.Norms(program.parameters)
 
+    def begin(self, parameters: Float32) -> None:
+        """An update is about to be made."""
+        self._before[:] = parameters[: self._before.size]
+        self._norms_before.compute(self._before, self._n_threads)
+
     def of(self, parameters: Float32) -> Callable[[str], float | None]:
         """The ratio of norms by name: that of the change over that before it, None from 0."""
-        self._norms_before.compute(self._before, self._n_threads)
         np.subtract(parameters[: self._before.size], self._before, out=self._before)
         self._norms.compute(self._before, self._n_threads)
 

@@ -52,13 +52,15 @@ def test_a_ratio_that_is_no_number_is_an_abort(ratio: float) -> None:
 
 
 def test_a_gradient_that_is_dead_for_long_is_an_abort() -> None:
-    check = DeadGradientCheck(DeadGradientConfig(steps=3))
+    check = DeadGradientCheck(DeadGradientConfig(steps=6, every=3))
     norms = {"alive": 1.0, "dead": 0.0, "resting": 0.0}
-    view = a_view(parameters=tuple(norms), parameter_norm=norms.__getitem__)
-    assert check.after_reduction(view) == check.after_reduction(view) == Ok()
-    norms["resting"] = 0.5
-    verdict = check.after_reduction(view)
-    assert verdict == Abort("dead: no gradient above 0 for 3 steps")
+    found = []
+    for step in range(7):
+        norms["resting"] = 0.5 if step == 3 else 0.0
+        found.append(check.after_reduction(
+            a_view(step=step, parameters=tuple(norms), parameter_norm=norms.__getitem__)
+        ))
+    assert found == [*6 * [Ok()], Abort("dead: no gradient above 0 for 6 steps")]
 
 
 def test_a_loss_that_stands_still_halves_the_rate_again_and_again_down_to_the_least() -> None:
@@ -94,14 +96,15 @@ def test_a_resumed_run_decides_as_an_undisturbed_one(tmp_path: Path) -> None:
 
 def test_a_part_of_a_model_that_is_cut_off_is_found(tmp_path: Path) -> None:
     """Weights and bias of an output that is 0, and its bias' too, give what stands before it no gradient."""
-    settings = config(tmp_path, "checks.dead_gradient.steps=3", "optimizer.name=sgd", "optimizer.learning_rate=1e-30")
+    dead, rate = ("checks.dead_gradient.steps=3", "checks.dead_gradient.every=1"), "optimizer.learning_rate=1e-30"
+    settings = config(tmp_path, *dead, "optimizer.name=sgd", rate)
     with cllm.Trainer(settings, tmp_path / "run") as trainer:
         views = trainer.state.views()
         for name in ("weight", "bias"):
             views[f"transformer.h.0.mlp.c_proj.{name}"][...] = 0.0
         with pytest.raises(InstabilityAbort, match=r"h\.0\.mlp\.c_fc\.bias.*h\.0\.mlp\.c_fc\.weight") as caught:
             list(trainer)
-    assert caught.value.who == "step 3"
+    assert caught.value.who == "step 4"
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 
 class UpdateRatioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """limit: the largest share of its norm by which a parameter may change in one update
-    every: steps between measurements, each of which costs some 1 % of a step
+    every: steps between measurements, each of which costs some 5 % of a step
     """
 
     limit: Positive = 0.1
-    every: Count = 10
+    every: Count = 20
 
 
 class UpdateRatioCheck:
@@ -64,11 +64,13 @@ class UpdateRatioCheck:
 
 
 class DeadGradientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """steps: how many in a row a parameter's gradient may be smaller than the floor
+    """steps: for how many a parameter's gradient may be no larger than the floor
+    every: steps between looks
     floor: a norm; 0 for exactly nothing
     """
 
     steps: Count = 100
+    every: Count = 10
     floor: Annotated[float, Meta(ge=0.0, description="a number of at least 0")] = 0.0
 
 
@@ -76,16 +78,19 @@ class DeadGradientCheck:
     """Abort where a parameter has had no gradient for many steps: what is cut off from the loss does not learn."""
 
     def __init__(self, config: DeadGradientConfig) -> None:
-        self._steps, self._floor = config.steps, config.floor
-        self._since: dict[str, int] = {}  # parameter -> steps without a gradient
+        self._config = config
+        self._since: dict[str, int] = {}  # parameter -> the step from which on it had no gradient at any look
 
     def after_reduction(self, view: GradientView) -> Verdict:
-        dead = [name for name in view.parameters if view.parameter_norm(name) <= self._floor]
-        self._since = {name: self._since.get(name, 0) + 1 for name in dead}
-        long = [name for name, steps in self._since.items() if steps >= self._steps]
+        if view.step % self._config.every:
+            return Ok()
+        dead = [name for name in view.parameters if view.parameter_norm(name) <= self._config.floor]
+        self._since = {name: self._since.get(name, view.step) for name in dead}
+        long = [name for name, since in self._since.items() if view.step - since >= self._config.steps]
         if not long:
             return Ok()
-        return Abort(f"{', '.join(sorted(long))}: no gradient above {self._floor:g} for {self._steps} steps")
+        came = f"no gradient above {self._config.floor:g} for {self._config.steps} steps"
+        return Abort(f"{', '.join(sorted(long))}: {came}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"since": self._since}

@@ -13,7 +13,7 @@ from cllm.hooks.making import problem
 from cllm.hooks.protocols import PHASES, Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
 from cllm.hooks.reports import GradientView, ShardView, StepReport, UpdatedView, UpdateView
-from cllm.hooks.verdicts import Abort, Clip, Decision, DropShards, Failed, LowerLR, SkipStep, Verdict, decide
+from cllm.hooks.verdicts import Abort, Clip, Decision, DropShards, Failed, LowerLR, Ok, SkipStep, Verdict, decide
 
 T = TypeVar("T")
 
@@ -32,7 +32,8 @@ class Judges:
         self._checks = dict(checks)
         self._remembering = remembering(checks)
         self._phases = {
-            phase: {label: check for label, check in checks.items() if hasattr(check, phase)} for phase in PHASES
+            phase: [(label, check, getattr(check, phase)) for label, check in checks.items() if hasattr(check, phase)]
+            for phase in PHASES
         }
 
     def after_gradient(self, view: GradientView, shards: Iterable[ShardView] = ()) -> Decision:
@@ -55,8 +56,10 @@ class Judges:
         return decide(self._verdicts)
 
     def _ask(self, phase: str, view: object) -> None:
-        for label, check in self._phases[phase].items():
-            verdict: Any = _tried(check, getattr(check, phase), view)
+        for label, check, call in self._phases[phase]:
+            verdict: Any = _tried(check, call, view)
+            if type(verdict) is Ok:  # nearly always
+                continue
             if isinstance(verdict, TOO_LATE.get(phase, ())):
                 verdict = Failed(f"answered {type(verdict).__name__} in {phase}, which comes too late")
             self._verdicts.append((label, verdict))

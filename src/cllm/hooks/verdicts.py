@@ -102,12 +102,17 @@ class Decision:
     failed: bool = False  # a check itself did: it is to be mended, not the run
 
 
+PLAIN = Decision("step")  # which nearly every step is
+
+
 def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
     """Return the decision that follows from pairs (label of the check, its verdict), in any order.
 
     What is no verdict counts as Abort: a check that forgets to answer has not said Ok.
     """
-    given = [(label, _understood(verdict)) for label, verdict in verdicts]
+    given = [(label, _understood(verdict)) for label, verdict in verdicts if type(verdict) is not Ok]
+    if not given:
+        return PLAIN
     answers = [verdict for _, verdict in given]
     for kind, verdict_type in _KINDS:
         if reasons := _reasons(given, verdict_type):
