@@ -95,9 +95,11 @@ def assemble(
     train = config.train
     engine = Engine(
         program, train.batch_size, n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
-        reducer=known.reducer,
+        reducer=known.reducer, executor=train.executor,
     )
-    evaluator = Engine(known.evaluating, train.batch_size, n_threads) if known.evaluating is not None else None
+    evaluator = None
+    if known.evaluating is not None:
+        evaluator = Engine(known.evaluating, train.batch_size, n_threads, executor=train.executor)
     optimizer.init(program.parameters)
     all_checks = {**plugins.make_checks(config.checks), **(checks or {})}
     state = TrainState(program.parameters, initial_parameters(program, train.seed, n_threads), optimizer, all_checks)
@@ -124,7 +126,7 @@ def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer |
     def memory_of(n_layer: int) -> dict[str, int]:
         return run_memory(
             *programs(n_layer), optimizer, reducer, batch_size=train.batch_size, n_threads=n_threads,
-            micro_batch_size=train.micro_batch_size,
+            micro_batch_size=train.micro_batch_size, executor=train.executor,
         )
 
     memory = by_layers(memory_of, model.n_layer)

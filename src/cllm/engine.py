@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, kernels
+from cllm.disorder import Disorder, Executor, check_executor, keeps_every_shard
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
 from cllm.floats import standard_floats
@@ -83,8 +84,13 @@ class Engine:
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
         threads_per_shard: int | None = None, reducer: Reducer | None = None, lockstep: bool | None = None,
+        executor: Executor = "fused", order_seed: int = 0,
     ) -> None:
-        """reducer: the one that will be asked for, None for the built-in one. lockstep: None: lockstep.py decides."""
+        """reducer: the one that will be asked for, None for the built-in one. lockstep: None: lockstep.py decides.
+
+        executor: in which order threads and shards come (disorder.py), which changes no bit; order_seed: of its draws.
+        """
+        check_executor(executor)
         if not 1 <= n_threads <= MOST_THREADS:
             raise UsageError("engine", f"{n_threads} threads", f"1 to {MOST_THREADS}", "use one for each core")
         self.program, self.seed, self.n_threads = program, seed, n_threads
@@ -100,7 +106,9 @@ class Engine:
         pays = goes_in_lockstep(program, self.teams, self.n_shards, arena, reducer)
         self.lockstep = pays if lockstep is None else lockstep
         self.lowered = lower(program, rows, time, share_memory, self.n_shards if self.lockstep else 0)
-        memory = engine_memory(program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes)
+        memory = engine_memory(
+            program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes, executor=executor
+        )
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         self._workers = Workers(self.lowered, self.teams, n_threads)
@@ -113,6 +121,8 @@ class Engine:
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
             at(self.lowered.ranges) if self.lowered.ranges is not None else 0, self.lockstep,
         )
+        self._scatters = keeps_every_shard(executor)
+        self._disorder = Disorder(executor, order_seed, n_threads, self.n_shards) if executor != "fused" else None
 
     @property
     def sharing(self) -> tuple[int, ...]:
@@ -205,8 +215,11 @@ class Engine:
         """A compiled fold: all in one call."""
         if self.lockstep:
             self._name_rows(self._gradients.for_lockstep(self.program, self._losses.size))
+        elif self._scatters:
+            self._gradients.for_scattered_folds()
         else:
             self._gradients.for_folds(self.program)
+        self._draw(folds=True)
         total, pairs = self._gradients.total, self._gradients.pairs
         with region(self.n_threads) as busy:
             status = self._executor.fold(
@@ -328,12 +341,20 @@ class Engine:
                 at(named.renumbered), at(named.rows), len(named.rows), at(named.memory), named.shard_size
             )
 
+    def _draw(self, folds: bool = False) -> None:
+        """The order of the next call, where it is not the usual one."""
+        if self._disorder is not None:
+            in_order = folds and not self._scatters and not self.lockstep
+            self._disorder.draw(self._executor, self._workers, in_order)
+
     def _run(self, backward: bool) -> None:
+        self._draw()
         with region(self.n_threads) as busy:
             status = self._executor.run(backward, busy)
         refuse_status(status, "engine", self.program)
 
     def _pack(self, parameters: Float32) -> None:
+        self._draw()
         with region(self.n_threads) as busy:
             self._executor.pack(kernels.address(parameters, who="engine"), busy)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cllm.disorder import keeps_every_shard
 from cllm.errors import MemoryLimitError
 from cllm.lockstep import Rooms, goes_in_lockstep, is_compiled_fold, rooms
 from cllm.lowering import Sizes, sizes
@@ -31,10 +32,10 @@ FEW_LAYERS = 16  # a plan of 1,000 layers takes a minute to write out, one of 10
 
 def run_memory(
     training: Program, evaluating: Program | None, optimizer: Optimizer, reducer: Reducer, *,
-    batch_size: int, n_threads: int, micro_batch_size: int | None = None,
+    batch_size: int, n_threads: int, micro_batch_size: int | None = None, executor: str = "fused",
 ) -> dict[str, int]:
     """Bytes by purpose of a whole run; `evaluating` is None where nothing is held out."""
-    engine = engine_memory(training, batch_size, n_threads, micro_batch_size, reducer)
+    engine = engine_memory(training, batch_size, n_threads, micro_batch_size, reducer, executor=executor)
     evaluator = engine_memory(evaluating, batch_size, n_threads) if evaluating is not None else {}
     bytes_per_parameter = getattr(optimizer, "bytes_per_parameter", TWO_MOMENTS)
     # The batch that is being made stands beside the one before it, and in an evaluation beside that of the last step.
@@ -52,7 +53,7 @@ def run_memory(
 
 def engine_memory(
     program: Program, batch_size: int, threads: int | Sequence[Team], micro_batch_size: int | None = None,
-    reducer: Reducer | None = None, lowered: Sizes | None = None,
+    reducer: Reducer | None = None, lowered: Sizes | None = None, *, executor: str = "fused",
 ) -> dict[str, int]:
     """Bytes by purpose of an engine, for the built-in reducer where none is given.
 
@@ -73,7 +74,8 @@ def engine_memory(
         n_tokens = batch_size * program.block_size
         gradients = program.n_trainable + Rooms.of(program, n_shards, n_tokens).size(n_shards)
     elif program.mode == "train":
-        gradients = _gradients(program, n_shards, teams, reducer)
+        scattered = keeps_every_shard(executor) and (reducer is None or is_compiled_fold(reducer))
+        gradients = n_shards * program.n_trainable if scattered else _gradients(program, n_shards, teams, reducer)
     return {
         "packed weights": FLOAT * lowered.packed,
         "activations and scratch": FLOAT * (n_arenas * lowered.arena + scratch),

@@ -12,7 +12,7 @@ from cllm.kernels import at
 from cllm.lockstep import NamedRows, Rooms, rooms
 from cllm.lowering import WORKER, Lowered
 from cllm.program import Program
-from cllm.reduction import fold_run, meetings
+from cllm.reduction import Subtree, fold_run, meetings
 from cllm.teams import Team
 
 Float32 = NDArray[np.float32]
@@ -39,6 +39,10 @@ class Workers:
                 record["scratch"] = at(self._scratch[-1])
         self._taken: Sequence[Sequence[int]] | None = None
         self.take_runs()
+
+    def runs(self) -> list[tuple[int, int]]:
+        """The shards first:last of each team in the next call."""
+        return [(int(record["first_shard"]), int(record["last_shard"])) for record in self._leaders]
 
     def take_runs(self, buffers: Sequence[Sequence[int]] = ()) -> None:
         """Every team takes its contiguous run; buffers: addresses for each, a stack of subtrees or one a shard."""
@@ -108,6 +112,16 @@ class GradientMemory:
             pairs = [(places[left], places[right]) for left, right in meetings(subtrees, n_shards)]
             self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
             self.total = next(row for row in self._rows if at(row) == places[0])
+        self._workers.take_runs(self._fold_stacks)
+
+    def for_scattered_folds(self) -> None:
+        """Of every shard a gradient of its own, in whatever order they come, and all pairs of the tree."""
+        if self._fold_stacks is None:
+            rows = [self._row() for _ in range(self._teams[-1].last)]
+            pairs = meetings([Subtree(shard, 1) for shard in range(len(rows))], len(rows))
+            self._fold_stacks = [[at(row) for row in rows[team.first : team.last]] for team in self._teams]
+            self.pairs = np.array([(at(rows[i]), at(rows[j])) for i, j in pairs], dtype=np.int64).reshape(-1, 2)
+            self.total = rows[0]
         self._workers.take_runs(self._fold_stacks)
 
     def for_gathers(self, n_shards: int) -> tuple[NDArray[np.float32], Float32]:

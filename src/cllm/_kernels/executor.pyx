@@ -1,8 +1,9 @@
-"""The two executors of a lowered Program: `fused` runs shards forward and backward in one call, `stepping` one op.
+"""The executors of a lowered Program: `fused` runs shards forward and backward in one call, `stepping` one op.
 
 Threads meet twice a step: after the weights are packed, and when all shards are done. In between a thread has
 its own activations, its own scratch and its own gradients, and folds its shards like a binary counter. Where there
 are threads to spare, a team of them runs a shard: each computes its part of every op, and between two ops they meet.
+In disorder (`permuted`, `adversarial`) the same is done in another order: disorder.pxd.
 """
 
 from cython.parallel cimport parallel, prange
@@ -11,6 +12,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native
+from cllm._kernels.disorder cimport await_turn, dawdle, keeps_order, meet_team, shard_at, worker_of
 from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.lockstep cimport run_in_lockstep
 from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin, place_begin
@@ -19,10 +21,10 @@ from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
-from cllm._kernels.team cimport Meeting, meet, region_threads
+from cllm._kernels.team cimport Meeting, region_threads
 from cllm._kernels.step cimport (
-    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Event, Packing, Range, Step, Worker, begin_event,
-    end_event, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
+    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step, Worker,
+    begin_event, end_event, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
 )
 from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
 
@@ -68,7 +70,7 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
         end_event(own, i, s, begin, own.waited - waited)
         if status == DONE and merges:  # before the next op that needs the room
             merge_slice(step, own, range_, left, <float *>shard.base[GRADIENT])
-            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+            status = meet_team(step, own, DONE)
         if status != DONE:
             return status
     if left != NULL:
@@ -76,7 +78,7 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
             if step.ranges[i].use == FIRST_USER:
                 merge_slice(step, own, &step.ranges[i], left, gradient)
         # Whoever merges the whole next has other slices.
-        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        status = meet_team(step, own, DONE)
         if status != DONE:
             return status
     if own.member == 0:
@@ -88,19 +90,22 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
     cdef Worker *worker = &step.workers[w]
     cdef double begin = work_begins(step.busy)
+    await_turn(step, w)
     count_up(&step.n_started)
+    dawdle(step, worker)
     worker.n_parts = worker.n_members if region_threads() >= step.n_workers else min(worker.n_members, 1)
     worker.waited, worker.status = 0.0, DONE
     if worker.member < worker.n_parts:
         if step.lockstep:
             worker.status = run_in_lockstep(step, w)
         else:
-            worker.status = fold_shards(step, w) if step.reducer != NULL else keep_shards(step, w)
+            worker.status = fold_shards(step, w) if folds(step) else keep_shards(step, w)
     work_ends(step.busy, w, begin, worker.waited)
     if worker.status != DONE:
         store_flag(&step.leave, 1)
     count_up(&step.n_finished)
-    if w == 0:
+    dawdle(step, worker)
+    if w == step.caller:
         wait_for_others(step)
     fpenv_leave(saved)
 
@@ -118,11 +123,17 @@ cdef void wait_for_others(Step *step) noexcept nogil:
         round += 1
 
 
+cdef bint folds(const Step *step) noexcept nogil:
+    """Whether neighbours are merged as soon as they can be; in disorder every shard may keep its own until all meet."""
+    return step.reducer != NULL and keeps_order(step)
+
+
 cdef int keep_shards(Step *step, int w) noexcept nogil:
     cdef const Worker *leader = &step.workers[step.workers[w].leader]
-    cdef int64_t s
+    cdef int64_t turn, s
     cdef int status
-    for s in range(leader.first_shard, leader.last_shard):
+    for turn in range(leader.first_shard, leader.last_shard):
+        s = shard_at(step, turn)
         status = run_shard(step, w, s, leader.buffers[s - leader.first_shard] if step.backward != 0 else NULL, NULL)
         if status != DONE:
             return status
@@ -166,6 +177,7 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     cdef const Packing *p
     cdef int64_t n, size
     cdef int i
+    dawdle(step, &step.workers[part])
     for i in range(step.n_packings):
         p = &step.packings[i]
         n, size = n_panels_of(p.columns), p.depth * p.columns
@@ -174,6 +186,7 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
             place_begin(n, 1, p.source, size, step.n_parameters, part + 1, n_parts),
         )
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
+    dawdle(step, &step.workers[part])
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 
@@ -188,6 +201,7 @@ cdef void meet_part(
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     cdef f16 scale
+    dawdle(step, &step.workers[part])
     if status_of(step) != DONE or not weight > 0.0:
         fpenv_leave(saved)
         return
@@ -245,6 +259,7 @@ cdef class Executor:
     """One lowered Program and its workers. Arrays are given by address; the engine keeps them alive."""
 
     cdef Step step
+    cdef Disorder disorder
     cdef Meeting[MAX_WORKERS] meetings
 
     def __init__(
@@ -288,6 +303,12 @@ cdef class Executor:
         self.step.renumbered, self.step.rows, self.step.n_rows = <const char *>renumbered, <const int64_t *>rows, n_rows
         self.step.named, self.step.named_step = <float *>named, step
 
+    def set_disorder(self, uintptr_t workers, uintptr_t turns, uintptr_t order, int slow):
+        """The order of the next call: workers, turns (n_workers,) int32, order (S,) int64 or 0, who is slow."""
+        self.disorder.workers, self.disorder.turns = <const int *>workers, <const int *>turns
+        self.disorder.order, self.disorder.slow = <const int64_t *>order, slow
+        self.step.disorder, self.step.caller = &self.disorder, self.disorder.workers[0]
+
     def pack(self, uintptr_t parameters, uintptr_t busy=0):
         """Makes the panels of every matrix from the parameters (P,), which stay where they are until the next call."""
         cdef int t, n = self.step.n_workers
@@ -298,7 +319,7 @@ cdef class Executor:
             return
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
-                pack_part(&self.step, t, n)
+                pack_part(&self.step, worker_of(&self.step, t), n)
 
     def run(self, bint backward, uintptr_t busy=0):
         """Runs every worker's shards, each of which keeps its gradient; returns the first status that is not DONE. A Python signal handler may raise."""
@@ -308,7 +329,7 @@ cdef class Executor:
         self.begin()
         with nogil:
             for t in prange(n, num_threads=n, schedule="static", chunksize=1):
-                run_worker(&self.step, t)
+                run_worker(&self.step, worker_of(&self.step, t))
         return self.ended(status_of(&self.step))
 
     cdef void begin(self) noexcept:
@@ -337,11 +358,13 @@ cdef class Executor:
         with nogil, parallel(num_threads=n):
             if not self.step.lockstep:
                 for t in prange(n, schedule="static", chunksize=1):
-                    pack_part(&self.step, t, n)
+                    pack_part(&self.step, worker_of(&self.step, t), n)
             for t in prange(n, schedule="static", chunksize=1):
-                run_worker(&self.step, t)
+                run_worker(&self.step, worker_of(&self.step, t))
             for t in prange(n, schedule="static", chunksize=1):
-                meet_part(&self.step, <const int64_t *>pairs, n_pairs, <float *>total, t, n)
+                meet_part(
+                    &self.step, <const int64_t *>pairs, n_pairs, <float *>total, worker_of(&self.step, t), n,
+                )
         return self.ended(status_of(&self.step))
 
     def run_one(self, int64_t op, bint backward, int64_t s, uintptr_t gradient, int n_parts):

@@ -8,12 +8,12 @@ at once as well, but for the rows that tokens name: those each shard keeps aside
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from cllm._kernels.disorder cimport meet_team, shard_at
 from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.op cimport DONE, GRADIENT, NOWHERE, TOKENS, Shard, kernel_of, part_begin
 from cllm._kernels.step cimport (
     C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Packing, Range, Step, Worker, begin_event, end_event, shard_of,
 )
-from cllm._kernels.team cimport meet
 from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
 
 
@@ -36,7 +36,7 @@ cdef inline int run_in_lockstep(Step *step, int w) noexcept nogil:
         if kernel_of(&step.ops[own.op], i >= step.n_ops) == NULL:
             continue
         pack_for(step, own, i >= step.n_ops)
-        status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+        status = meet_team(step, own, DONE)
         if status == DONE:
             status = run_op_of_all(step, w, i)
         if status != DONE:
@@ -70,17 +70,18 @@ cdef inline int whole_after(const Range *range_, bint backward) noexcept nogil:
 
 
 cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
-    """The worker's op forward or backward for one shard after the other, folded like a binary counter."""
+    """The worker's op forward or backward, shard by shard; what is whole then is folded like a binary counter."""
     cdef Worker *own = &step.workers[w]
     cdef const Worker *leader = &step.workers[own.leader]
     cdef const Range *range_ = &step.ranges[own.op]
     cdef int whole = whole_after(range_, i >= step.n_ops), status
     cdef bint folds = whole == WHOLE or whole == UNNAMED
     cdef int64_t[MAX_DEPTH] start, size
-    cdef int64_t s, depth = 0
+    cdef int64_t turn, s, depth = 0
     cdef Shard shard
     cdef double begin, waited
-    for s in range(leader.first_shard, leader.last_shard):
+    for turn in range(leader.first_shard, leader.last_shard):
+        s = turn if folds else shard_at(step, turn)
         shard = shard_of(step, w, s, level_of(leader, range_, depth) if folds else NULL)
         if whole == NAMED:
             add_to_named_rows(step, range_, &shard, s)
@@ -89,7 +90,7 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
         end_event(own, i, s, begin, own.waited - waited)
         if status == DONE and whole == UNNAMED:
             keep_named_rows(step, own, range_, s, level_of(leader, range_, depth))
-            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+            status = meet_team(step, own, DONE)
         if status != DONE:
             return status
         if folds:
@@ -100,7 +101,7 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
                 size[depth - 1] *= 2
                 merge_level(step, own, range_, depth)
             # A level that has been merged is written again by the next shard's backward.
-            status = meet(&step.meetings[own.leader], own.n_parts, DONE, &own.waited)
+            status = meet_team(step, own, DONE)
             if status != DONE:
                 return status
     while depth > 1:

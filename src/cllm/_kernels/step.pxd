@@ -1,6 +1,6 @@
 """The records of one call into the executors: the step, what each thread has of its own, and how it is asked to end."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cllm._kernels.bf16 cimport Bf16
 from cllm._kernels.op cimport (
@@ -69,7 +69,16 @@ cdef struct Worker:
     int64_t n_members            # 0: none of a team, there is nothing to do
     int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
     double waited                # CPU seconds of waiting for others of the team
-    int64_t[7] unused            # no two workers write to one cache line
+    uint64_t dice                # when to lose time, in disorder
+    int64_t[6] unused            # no two workers write to one cache line
+
+
+cdef struct Disorder:
+    # In which order one call does what may change places. cllm/disorder.py draws it, disorder.pxd keeps to it.
+    const int *workers           # (n_workers,) whose part each thread computes
+    const int *turns             # (n_workers,) how many others begin before this worker
+    const int64_t *order         # (S,) which shard is run in the place of each, within its run; NULL: as numbered
+    int slow                     # the worker that comes late to everything; n_workers: none
 
 
 cdef struct Step:
@@ -101,6 +110,8 @@ cdef struct Step:
     char *weights
     char *losses
     double *busy                 # clock.h; NULL: nobody asks
+    const Disorder *disorder     # NULL: everything in its usual order
+    int caller                   # the worker whose part the calling thread computes
     int stop                     # somebody asked: stays until a call has ended for it
     int leave                    # this call ends early: an op refused, or a signal handler raised
     int n_started, n_finished
@@ -116,9 +127,9 @@ cdef inline void look_at_signals(Step *step) noexcept nogil:
 
 
 cdef inline int interrupted(const Shard *shard) noexcept nogil:
-    """Whether to leave; worker 0, which is the calling thread, looks at the signals too."""
+    """Whether to leave; the calling thread looks at the signals too."""
     cdef Step *step = <Step *>shard.step
-    if shard.worker == 0:
+    if shard.worker == step.caller:
         look_at_signals(step)
     return load_flag(&step.stop) or load_flag(&step.leave)
 

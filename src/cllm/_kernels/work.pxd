@@ -3,17 +3,16 @@
 from libc.stdint cimport int64_t
 
 from cllm._kernels.bf16 cimport pair
+from cllm._kernels.disorder cimport meet_team
 from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.gemm_bf16 cimport pack_pairs
 from cllm._kernels.op cimport AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Shard, kernel_of, part_begin
 from cllm._kernels.step cimport C_FOLD, Packing, Range, Step, Worker, begin_event, end_event, interrupted
-from cllm._kernels.team cimport Meeting, meet
 
 
 cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept nogil:
     """The worker's part of its op; afterwards everybody's part is done."""
     cdef Worker *own = &step.workers[w]
-    cdef Meeting *meeting = &step.meetings[own.leader]
     cdef Kernel kernel = kernel_of(&step.ops[own.op], backward)
     cdef int status = AGAIN
     if kernel == NULL:
@@ -23,7 +22,7 @@ cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept 
         status = STOPPED
         if not interrupted(shard):
             status = kernel(&step.ops[own.op], shard, own.member, own.n_parts)
-        status = meet(meeting, own.n_parts, status, &own.waited)
+        status = meet_team(step, own, status)
         shard.phase += 1
     return status
 

@@ -34,6 +34,7 @@ FREE_ON_RESUME = (
     "train.steps",
     "train.epochs",
     "train.threads",
+    "train.executor",
     "train.eval_every",
     "train.eval_batches",
     "train.digest_every",

@@ -107,6 +107,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     eval_every: steps between evaluations; 0 for only at the end
     eval_batches: batches per evaluation; 0 for the whole validation part
     threads: left out, the physical cores within affinity and quota; changes no bit
+    executor: in which order threads and shards come, other than fused for tests; changes no bit
     digest_every: steps between digests in the ledger
     log_every: steps between progress lines
     """
@@ -119,6 +120,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     eval_every: CountOrZero = 250
     eval_batches: CountOrZero = 20
     threads: Threads | None = None
+    executor: Literal["fused", "permuted", "adversarial"] = "fused"
     digest_every: Count = 100
     log_every: Count = 10
 
