@@ -44,7 +44,7 @@ TRAINER: list[tuple[dict[str, Any], type[CllmError], str]] = [
     ({"plugins": ["./mine.py"]}, UsageError, r"plugins = \['./mine.py'\], of type list; .*build_manager"),
     ({"reducer": object()}, PluginError, "Trainer: reducer: a object without kind"),
     ({"reducer": "tree"}, PluginError, "Trainer: reducer: a str without kind"),
-    ({"checks": [3]}, PluginError, r"Trainer: checks\[0\]: a int without after_reduction"),
+    ({"checks": [3]}, PluginError, r"Trainer: checks\[0\]: a int without any of its methods"),
     ({"checks": [Counting(), "clip"]}, PluginError, r"Trainer: checks\[1\]: a str without"),
     ({"checks": [Counting]}, PluginError, r"checks\[0\]: the class Counting; expected an object; call it"),
     ({"checks": Counting()}, UsageError, r"Trainer: checks = .*, of type Counting; .*checks=\[mine\]"),
@@ -130,7 +130,7 @@ def test_checks_of_one_class_all_run_and_are_remembered_apart(tmp_path: Path) ->
     assert [check.n_steps for check in checks] == [6, 6]
     checks = [Counting(), Counting()]
     with cllm.Trainer(config(tmp_path), resume=tmp_path / "run", checks=checks) as trainer:
-        assert [label for label in trainer.parts.checks if "Counting" in label] == ["Counting", "Counting-2"]
+        assert [label for label in trainer.state.checks if "Counting" in label] == ["Counting", "Counting-2"]
         list(trainer)
     assert [check.n_steps for check in checks] == [12, 12]
 
@@ -141,4 +141,4 @@ def test_a_check_takes_no_label_of_the_config(tmp_path: Path) -> None:
 
     mine = clip()
     with cllm.Trainer(config(tmp_path), tmp_path / "run", checks=[mine]) as trainer:
-        assert trainer.parts.checks["clip-2"] is mine and trainer.parts.checks["clip"] is not mine
+        assert trainer.state.checks["clip-2"] is mine and trainer.state.checks["clip"] is not mine

@@ -62,6 +62,7 @@ class Gradient:
     """The outcome of one batch. `gradient` is the engine's own memory, valid until its next call."""
 
     gradient: Float32  # (P,) of the mean loss a token weight
+    norm: float  # Euclidean; not finite if any element is not
     loss: float  # mean
     weight_sum: float
     shard_losses: tuple[float, ...]  # means, by shard; 0.0 for one without counted tokens or left out
@@ -116,6 +117,7 @@ class Engine:
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
         self._shard_loss, self._shard_weight = np.zeros(self.n_shards), np.zeros(self.n_shards)
         self._gradients = GradientMemory(self._workers, self.teams, program.n_trainable)
+        self.norms = kernels.Norms(program.parameters)  # of the last gradient
         self._executor = kernels.executor.Executor(
             at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
@@ -178,7 +180,8 @@ class Engine:
         losses, weights = self._shard_loss.tolist(), self._shard_weight.tolist()
         means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
         weight_sum = self._weight_sum()
-        return Gradient(total, _chain(losses) / weight_sum, weight_sum, means, tuple(weights), seconds)
+        loss = _chain(losses) / weight_sum
+        return Gradient(total, self.norms.whole(), loss, weight_sum, means, tuple(weights), seconds)
 
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
@@ -199,7 +202,7 @@ class Engine:
         # A shard passes every op twice and is folded at most once, in lockstep after every op; packing and meeting
         # come on top, in lockstep for every op.
         most = max(team.last - team.first for team in self.teams) + 1
-        return recording(self._workers.records, n_steps * most * (3 * len(self.program.ops) + 2))
+        return recording(self._workers.records, n_steps * most * (3 * len(self.program.ops) + 3))
 
     def stop(self) -> None:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
@@ -223,7 +226,8 @@ class Engine:
         total, pairs = self._gradients.total, self._gradients.pairs
         with region(self.n_threads) as busy:
             status = self._executor.fold(
-                kernels.address(parameters, who="engine"), reducer, at(pairs), len(pairs), at(total), busy
+                kernels.address(parameters, who="engine"), reducer, at(pairs), len(pairs), at(total),
+                *self.norms.room, busy,
             )
         refuse_status(status, "engine", self.program)
         return total
@@ -252,7 +256,7 @@ class Engine:
         total = stack[0][2]
         self._workers.take_runs()
         _call(reducer.finish, total, self.n_shards)
-        kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
+        self._divide(total)
         buffers.free(total)
         return total
 
@@ -272,7 +276,7 @@ class Engine:
     def _combine(self, reducer: GatherReducer, rows: Float32, weights: NDArray[np.float64], total: Float32) -> None:
         for begin in range(0, total.size, SLICE):
             _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
-        kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
+        self._divide(total)
 
     # --- without some of the shards ----------------------------------------------------------------------------
 
@@ -285,6 +289,7 @@ class Engine:
                 self.program, int(self.boundaries[-1]), self.n_threads, micro_batch_size=self._micro_batch_size,
                 seed=self.seed, lockstep=False,
             )
+            self._alone.norms = self.norms
         return self._alone
 
     def _gradient_without(
@@ -311,7 +316,7 @@ class Engine:
             fold = reducer
             total = fold_present(present, lambda shard: self._run_one(shard, self._gradients.spare()), merge)
             _call(reducer.finish, total, len(present))
-            kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
+            self._divide(total)
             self._gradients.free(total)
         return self._outcome(total, perf_counter() - begin)
 
@@ -357,6 +362,11 @@ class Engine:
         self._draw()
         with region(self.n_threads) as busy:
             self._executor.pack(kernels.address(parameters, who="engine"), busy)
+
+    def _divide(self, total: Float32) -> None:
+        """From the sum over tokens to the mean, with its norms, where no compiled fold has done it."""
+        kernels.scale(total, 1.0 / self._weight_sum(), self.n_threads)
+        self.norms.compute(total, self.n_threads)
 
     def _weight_sum(self) -> float:
         weight = _chain(self._shard_weight.tolist())

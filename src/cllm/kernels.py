@@ -173,7 +173,7 @@ assert _MATRIX.itemsize == _finite.MATRIX_SIZE
 
 
 class Norms:
-    """Norms of a flat gradient by numerics rule 3; one parallel pass for all of them."""
+    """Norms of a flat gradient by numerics rule 3: one pass for all of them, or one that the engine makes anyway."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         ordered = sorted((p for p in parameters if p.trainable), key=lambda p: p.name)
@@ -185,17 +185,24 @@ class Norms:
         self._sums = np.empty(int(starts[-1]), dtype=np.float32)
         self._slices = {p.name: slice(s, s + c) for p, c, s in zip(ordered, columns, starts, strict=False)}
 
+    @property
+    def room(self) -> tuple[int, int, int]:
+        """What Executor.fold takes to fill the column sums itself: addresses of matrices and sums, a count between."""
+        return at(self._matrices), len(self._matrices), at(self._sums)
+
     def compute(self, gradient: Float32, n_threads: int = 1) -> float:
-        """The global norm of gradient (P,): not finite if any element is not, or if squares overflow float32."""
+        """The global norm of gradient (P,), see `whole`."""
+        matrices, n_matrices, sums = self.room
         with region(n_threads) as busy:
-            _finite.column_squares(
-                address(gradient), at(self._matrices), len(self._matrices), address(self._sums),
-                n_threads, busy,
-            )
+            _finite.column_squares(address(gradient), matrices, n_matrices, sums, n_threads, busy)
+        return self.whole()
+
+    def whole(self) -> float:
+        """The global norm: not finite if any element is not, or if squares overflow float32."""
         return _finite.chain_norm(address(self._sums), self._sums.size)
 
     def of(self, name: str) -> float:
-        """The norm of one parameter's gradient, from the last compute."""
+        """The norm of one parameter's gradient."""
         sums = self._sums[self._slices[name]]
         return _finite.chain_norm(address(sums), sums.size)
 

@@ -21,7 +21,6 @@ class Views:
 
     def __init__(self, program: Program, engine: Engine, state: TrainState, n_threads: int) -> None:
         self._program, self._engine, self._state, self._n_threads = program, engine, state, n_threads
-        self._norms = kernels.Norms(program.parameters)
         trained = [parameter for parameter in program.parameters if parameter.trainable]
         self._names = tuple(parameter.name for parameter in trained)
         self._matrices = tuple(parameter.name for parameter in trained if len(parameter.shape) > 1)
@@ -32,12 +31,11 @@ class Views:
         self, gradient: Gradient, learning_rate: float, dropped: frozenset[int],
         snapshots: Callable[[], tuple[int, ...]],
     ) -> GradientView:
-        """The reduced gradient; its norms are computed here."""
-        norm = self._norms.compute(gradient.gradient, self._n_threads)
+        """The reduced gradient."""
         return GradientView(
-            step=self._state.step, batch_index=self._state.batch_index, loss=gradient.loss, gradient_norm=norm,
-            finite=_is_finite(gradient.loss) and _is_finite(norm), learning_rate=learning_rate,
-            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self._norms.of,
+            step=self._state.step, batch_index=self._state.batch_index, loss=gradient.loss, gradient_norm=gradient.norm,
+            finite=_is_finite(gradient.loss) and _is_finite(gradient.norm), learning_rate=learning_rate,
+            shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self._engine.norms.of,
             magnitude=lambda name: self._magnitude(gradient.gradient, name), parameters=self._names,
             matrices=self._matrices, history=tuple(self._state.course.recent), dropped=dropped,
             snapshots=snapshots,
@@ -75,7 +73,7 @@ class Views:
 
     def _magnitude(self, gradient: Float32, name: str) -> Magnitude:
         part = dict(self._program.views(gradient))[name].reshape(-1)
-        return Magnitude(self._norms.of(name), kernels.largest(part), kernels.count_nonfinite(part))
+        return Magnitude(self._engine.norms.of(name), kernels.largest(part), kernels.count_nonfinite(part))
 
     def _shard_magnitude(self, batch: Batch, shard: int) -> Callable[[], Magnitude]:
         def magnitude() -> Magnitude:

@@ -17,7 +17,7 @@ NAMES = {
     "tokenizer": ("bpe", "byte", "char"),
     "model": ("gpt2",),
     "reducer": ("ordered", "tree"),
-    "check": ("clip", "finite", "spike"),
+    "check": ("clip", "dead_gradient", "finite", "plateau", "spike", "update_ratio"),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("constant", "cosine"),
     "sink": ("console", "jsonl"),

@@ -42,7 +42,9 @@ def test_every_op_of_every_shard_is_seen_once_a_step(seen: Profile) -> None:
 def test_every_thread_packs_and_meets_once_a_step_and_the_tree_is_folded(seen: Profile) -> None:
     for events in seen.threads:
         whats = list(events["what"])
-        assert (whats.count(PACK), whats.count(MEET)) == (N_STEPS, N_STEPS)
+        assert whats.count(PACK) == N_STEPS
+        # What threads leave meets, where they leave more than one subtree; then the total is scaled.
+        assert whats.count(MEET) == N_STEPS * (1 + (len(seen.threads) > 1))
     n_folds = sum(list(events["what"]).count(FOLD) for events in seen.threads)
     # A merge of whole gradients, or one of each op with parameters and one of the tied embedding.
     assert n_folds <= N_STEPS * (len(seen.rows) - 1) * (len(seen.program.ops) + 1)

@@ -20,7 +20,8 @@ from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
-from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
+from cllm._kernels.simd cimport f16_set1
+from cllm._kernels.squares cimport Matrix, scaled_column_squares_of
 from cllm._kernels.team cimport Meeting, region_threads
 from cllm._kernels.step cimport (
     C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step, Worker,
@@ -192,26 +193,44 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
 
 
 cdef void meet_part(
-    const Step *step, const int64_t *pairs, int64_t n_pairs, float *total, int part, int n_parts,
+    const Step *step, const int64_t *pairs, int64_t n_pairs, int part, int n_parts,
 ) noexcept nogil:
-    """A slice of the parameters: the subtrees of all workers meet, then the total is scaled, if all went well."""
+    """A slice of the parameters: the subtrees of all workers meet, if all went well."""
     cdef unsigned long long saved = fpenv_enter()
-    cdef double weight = fpenv_value(weight_of(step))
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
-    cdef f16 scale
     dawdle(step, &step.workers[part])
-    if status_of(step) != DONE or not weight > 0.0:
-        fpenv_leave(saved)
-        return
-    for i in range(n_pairs):
-        step.reducer.merge(
-            step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
-        )
-    scale = f16_set1(<float>(1.0 / weight))
-    for i in range(begin, end, 16):
-        f16_store_n(total + i, f16_mul(f16_load_n(total + i, end - i), scale), end - i)
+    if status_of(step) == DONE:
+        for i in range(n_pairs):
+            step.reducer.merge(
+                step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
+            )
+    end_event(&step.workers[part], C_MEET, 0, started, 0.0)
+    work_ends(step.busy, part, busy, 0.0)
+    fpenv_leave(saved)
+
+
+cdef void scale_part(
+    const Step *step, float *total, const Matrix *matrices, int n_matrices, float *sums, int part, int n_parts,
+) noexcept nogil:
+    """Columns of every matrix: the total is divided by the token weights, and its squares added up, if all went well."""
+    cdef unsigned long long saved = fpenv_enter()
+    cdef double weight = fpenv_value(weight_of(step))
+    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
+    cdef const Matrix *matrix
+    cdef int64_t size
+    cdef int m
+    dawdle(step, &step.workers[part])
+    if status_of(step) == DONE and weight > 0.0:
+        for m in range(n_matrices):
+            matrix = &matrices[m]
+            size = matrix.rows * matrix.columns
+            scaled_column_squares_of(
+                total + matrix.offset, f16_set1(<float>(1.0 / weight)), matrix, sums + matrix.sums,
+                place_begin(matrix.columns, 64, matrix.offset, size, step.n_parameters, part, n_parts),
+                place_begin(matrix.columns, 64, matrix.offset, size, step.n_parameters, part + 1, n_parts),
+            )
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
@@ -345,11 +364,13 @@ cdef class Executor:
         return status
 
     def fold(
-        self, uintptr_t parameters, reducer, uintptr_t pairs, int64_t n_pairs, uintptr_t total, uintptr_t busy=0,
+        self, uintptr_t parameters, reducer, uintptr_t pairs, int64_t n_pairs, uintptr_t total, uintptr_t matrices,
+        int n_matrices, uintptr_t sums, uintptr_t busy=0,
     ):
         """`pack` and `run` with this reducer, and what the workers leave meets, in one parallel region.
 
-        pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32.
+        pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32,
+        and sums OUT are those of its columns' squares: the matrices are all that total has.
         """
         cdef int t, n = self.step.n_workers
         self.step.busy, self.step.parameters, self.step.bf16 = <double *>busy, <const float *>parameters, bf16
@@ -361,9 +382,13 @@ cdef class Executor:
                     pack_part(&self.step, worker_of(&self.step, t), n)
             for t in prange(n, schedule="static", chunksize=1):
                 run_worker(&self.step, worker_of(&self.step, t))
+            if n_pairs:
+                for t in prange(n, schedule="static", chunksize=1):
+                    meet_part(&self.step, <const int64_t *>pairs, n_pairs, worker_of(&self.step, t), n)
             for t in prange(n, schedule="static", chunksize=1):
-                meet_part(
-                    &self.step, <const int64_t *>pairs, n_pairs, <float *>total, worker_of(&self.step, t), n,
+                scale_part(
+                    &self.step, <float *>total, <const Matrix *>matrices, n_matrices, <float *>sums,
+                    worker_of(&self.step, t), n,
                 )
         return self.ended(status_of(&self.step))
 

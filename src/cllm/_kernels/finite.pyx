@@ -9,14 +9,8 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from cllm._kernels.op cimport place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
-from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_set1, f16_store_n, sqrt
-
-cdef struct Matrix:
-    int64_t offset               # of its first element in the flat array
-    int64_t rows
-    int64_t columns
-    int64_t sums                 # of its first column sum in scratch
-
+from cllm._kernels.simd cimport sqrt
+from cllm._kernels.squares cimport Matrix, column_squares_of, end_of
 
 MATRIX_SIZE = sizeof(Matrix)
 
@@ -37,40 +31,18 @@ cdef void squares_part(
     cdef uint64_t saved = fpenv_enter()
     cdef double started = work_begins(busy)
     cdef const Matrix *matrix
-    cdef int64_t total = 0, size
+    cdef int64_t total = end_of(matrices, n_matrices), size
     cdef int m
-    for m in range(n_matrices):
-        total = max(total, matrices[m].offset + matrices[m].rows * matrices[m].columns)
     for m in range(n_matrices):
         matrix = &matrices[m]
         size = matrix.rows * matrix.columns
-        matrix_squares(
+        column_squares_of(
             gradient + matrix.offset, matrix, sums + matrix.sums,
             place_begin(matrix.columns, 64, matrix.offset, size, total, part, n_parts),
             place_begin(matrix.columns, 64, matrix.offset, size, total, part + 1, n_parts),
         )
     work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
-
-
-cdef void matrix_squares(
-    const float *g, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
-) noexcept nogil:
-    """Of columns begin:end."""
-    cdef int64_t columns = matrix.columns, column, row, n, i
-    cdef f16[4] total
-    cdef f16 x
-    for column in range(begin, end, 64):
-        for i in range(4):
-            total[i] = f16_set1(0.0)
-        for row in range(matrix.rows):
-            for i in range(4):
-                n = end - column - 16 * i
-                x = f16_load_n(g + row * columns + column + 16 * i, n if n > 0 else 0)
-                total[i] = f16_fma(x, x, total[i])
-        for i in range(4):
-            n = end - column - 16 * i
-            f16_store_n(sums + column + 16 * i, total[i], n if n > 0 else 0)
 
 
 def chain_norm(uintptr_t sums, int64_t n):

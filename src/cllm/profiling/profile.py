@@ -18,8 +18,8 @@ from cllm.profiling.peak import Peak
 from cllm.program import EXTERNAL, Op, Program
 from cllm.recording import FOLD, MEET, PACK
 
-PHASES = {PACK: "pack weights", FOLD: "fold gradients", MEET: "meet and scale"}
-SHARED = ("norm", "optimizer")  # spans that are parallel regions of their own: all threads are in them
+PHASES = {PACK: "pack weights", FOLD: "fold gradients", MEET: "meet, scale, norm"}
+SHARED = ("optimizer",)  # spans that are parallel regions of their own: all threads are in them
 
 
 @dataclass
@@ -163,9 +163,8 @@ def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:
             batch = parts.batches(state.batch_index)
         with _span("gradient", spans):
             gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
-        with _span("norm", spans):
-            view = parts.views.of_gradient(gradient, parts.learning_rate(), frozenset(), tuple)
         with _span("checks", spans):
+            view = parts.views.of_gradient(gradient, parts.learning_rate(), frozenset(), tuple)
             decision = parts.judges.after_gradient(view, parts.views.of_shards(gradient, batch, frozenset()))
         with _span("optimizer", spans):
             parts.optimizer.step(

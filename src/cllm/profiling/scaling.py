@@ -47,9 +47,9 @@ def costs_of(seen: Profile) -> StepCosts:
     merges = max(1, n_shards - 1)
     spans = {
         name: median(span.end - span.begin for span in seen.spans if span.name == name)
-        for name in ("norm", "optimizer", "step")
+        for name in ("optimizer", "step")
     }
-    streaming = spans["norm"] + spans["optimizer"]
+    streaming = spans["optimizer"]
     known = sum(by_shard) + sum(phase.values()) + streaming
     serial = max(0.0, spans["step"] - known)
     n_ops = int((events["what"] >= 0).sum()) // (n * n_shards)

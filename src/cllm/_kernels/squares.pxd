@@ -1,0 +1,62 @@
+"""Column sums of squares of a matrix (numerics rule 3), alone or in the pass that scales it."""
+
+from libc.stdint cimport int64_t
+
+from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_mul, f16_set1, f16_store_n
+
+cdef struct Matrix:
+    int64_t offset               # of its first element in the flat array
+    int64_t rows
+    int64_t columns
+    int64_t sums                 # of its first column sum in scratch
+
+
+cdef inline int64_t end_of(const Matrix *matrices, int n_matrices) noexcept nogil:
+    """Where the last of them ends: the size of the array that all parts share."""
+    cdef int64_t end = 0
+    cdef int m
+    for m in range(n_matrices):
+        end = max(end, matrices[m].offset + matrices[m].rows * matrices[m].columns)
+    return end
+
+
+cdef inline void column_squares_of(
+    const float *g, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
+) noexcept nogil:
+    """sums OUT of columns begin:end of g IN, each one chain over ascending rows."""
+    cdef int64_t columns = matrix.columns, column, row, n, i
+    cdef f16[4] total
+    cdef f16 x
+    for column in range(begin, end, 64):
+        for i in range(4):
+            total[i] = f16_set1(0.0)
+        for row in range(matrix.rows):
+            for i in range(4):
+                n = end - column - 16 * i
+                x = f16_load_n(g + row * columns + column + 16 * i, n if n > 0 else 0)
+                total[i] = f16_fma(x, x, total[i])
+        for i in range(4):
+            n = end - column - 16 * i
+            f16_store_n(sums + column + 16 * i, total[i], n if n > 0 else 0)
+
+
+cdef inline void scaled_column_squares_of(
+    float *g, f16 scale, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
+) noexcept nogil:
+    """As above, of what g is after g *= scale."""
+    cdef int64_t columns = matrix.columns, column, row, n, i
+    cdef float *place
+    cdef f16[4] total
+    cdef f16 x
+    for column in range(begin, end, 64):
+        for i in range(4):
+            total[i] = f16_set1(0.0)
+        for row in range(matrix.rows):
+            for i in range(4):
+                n = max(end - column - 16 * i, 0)
+                place = g + row * columns + column + 16 * i
+                x = f16_mul(f16_load_n(place, n), scale)
+                f16_store_n(place, x, n)
+                total[i] = f16_fma(x, x, total[i])
+        for i in range(4):
+            f16_store_n(sums + column + 16 * i, total[i], max(end - column - 16 * i, 0))
