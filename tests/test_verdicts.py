@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -117,6 +118,30 @@ def test_what_is_asked_of_shards_that_are_not_there_is_a_failing_check(tmp_path:
 def test_without_any_shard_the_batch_is_skipped(tmp_path: Path) -> None:
     reports = run(tmp_path, checks=[At("after_shard", {3: DropShards((0, 1, 2, 3), "all odd")}, once=True)])
     assert [report.batch_index for report in reports if report.decision == "skip"] == [3]
+
+
+@pytest.mark.parametrize("action", ["abort", "skip", "drop", "rewind"])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_what_is_not_finite_is_answered_as_the_config_says(action: str, n_threads: int, tmp_path: Path) -> None:
+    """A loss weight of infinity in one token of shard 2, as a broken loader might give it."""
+    settings = config(tmp_path, f"checks.finite.action={action}", f"train.threads={n_threads}", "checks.spike=false")
+    with cllm.Trainer(settings, tmp_path / "run") as trainer:
+        parts, batches = trainer.parts, trainer.parts.batches
+
+        def spoilt(index: int) -> Any:
+            batch = batches(index)
+            if index == 7:
+                batch.weights[2, 5] = math.inf
+            return batch
+
+        trainer.parts = dataclasses.replace(parts, batches=spoilt)  # type: ignore[arg-type]
+        try:
+            reports = {report.batch_index: report for report in trainer}
+            assert reports[7].decision == action and action != "abort"
+            assert reports[7].dropped == ((2,) if action == "drop" else ())
+        except InstabilityAbort as abort:
+            assert action == "abort" and abort.came.startswith("finite: ")
+        assert np.isfinite(trainer.state.parameters).all()
 
 
 def test_a_shard_view_tells_of_its_shard(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def judge(parts: Assembly, batch: Batch, snapshots: Callable[[], tuple[int, ...]
     reasons: tuple[str, ...] = ()
     while True:
         gradient = parts.engine.gradient(parts.state.parameters, batch, parts.reducer, without=dropped)
-        view = parts.views.of_gradient(gradient, parts.learning_rate(), dropped, snapshots)
-        decision = parts.judges.after_gradient(view, parts.views.of_shards(gradient, batch, dropped))
+        view = parts.views.of_gradient(gradient, batch, parts.learning_rate(), dropped, snapshots)
+        decision = parts.judges.after_gradient(view)
         if decision.kind == "drop":
             decision = _allowed(decision, dropped, parts.engine.n_shards)
             reasons += decision.reasons

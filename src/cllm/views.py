@@ -28,7 +28,7 @@ class Views:
         self._measured = False
 
     def of_gradient(
-        self, gradient: Gradient, learning_rate: float, dropped: frozenset[int],
+        self, gradient: Gradient, batch: Batch, learning_rate: float, dropped: frozenset[int],
         snapshots: Callable[[], tuple[int, ...]],
     ) -> GradientView:
         """The reduced gradient."""
@@ -38,10 +38,10 @@ class Views:
             shard_losses=gradient.shard_losses, weight_sum=gradient.weight_sum, parameter_norm=self._engine.norms.of,
             magnitude=lambda name: self._magnitude(gradient.gradient, name), parameters=self._names,
             matrices=self._matrices, history=tuple(self._state.course.recent), dropped=dropped,
-            snapshots=snapshots,
+            shards=lambda: tuple(self._of_shards(gradient, batch, dropped)), snapshots=snapshots,
         )
 
-    def of_shards(self, gradient: Gradient, batch: Batch, dropped: frozenset[int]) -> Iterator[ShardView]:
+    def _of_shards(self, gradient: Gradient, batch: Batch, dropped: frozenset[int]) -> Iterator[ShardView]:
         """The shards that are not left out, by their ids."""
         pairs = zip(gradient.shard_losses, gradient.shard_weights, strict=True)
         for shard, (loss, weight) in enumerate(pairs):

@@ -74,8 +74,12 @@ def test_a_loss_that_stands_still_halves_the_rate_again_and_again_down_to_the_le
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_an_abort(loss: float) -> None:
-    assert isinstance(PlateauCheck(PlateauConfig()).after_reduction(a_view(loss=loss)), Abort)
+def test_a_loss_that_is_no_number_is_left_to_the_check_finite_and_not_remembered(loss: float) -> None:
+    check = PlateauCheck(PlateauConfig())
+    check.after_reduction(a_view(loss=2.0))
+    known = check.state_dict()
+    assert check.after_reduction(a_view(loss=loss)) == Ok()
+    assert check.state_dict() == known
 
 
 CHECKS = ("checks.update_ratio.every=2", "checks.update_ratio.limit=0.004", "checks.dead_gradient=true",

@@ -29,7 +29,7 @@ def test_defaults() -> None:
     config = load_config(overrides=[DATA])
     assert (config.name, config.train.steps, config.train.epochs, config.train.seed) == ("run", 1000, None, 1337)
     assert (config.optimizer, config.schedule, config.reducer) == (Part("adamw"), Part("cosine"), Part("tree"))
-    assert config.checks == {"clip": Part("clip"), "spike": Part("spike")}
+    assert config.checks == {"finite": Part("finite"), "clip": Part("clip"), "spike": Part("spike")}
     assert config.sinks == {"console": Part("console"), "jsonl": Part("jsonl")}
     assert config.model == ModelConfig()
 
@@ -78,7 +78,7 @@ def test_a_file_sets_every_table(tmp_path: Path) -> None:
     assert config.data.options == {"strict": True}
     assert (config.train.steps, config.train.epochs, config.train.micro_batch_size) == (None, 2.5, 3)
     assert config.optimizer == Part("sgd", {"momentum": 0.9})
-    assert config.checks == {"clip": Part("clip"), "tight": Part("clip", {"max_norm": 0.5})}
+    assert config.checks == {"finite": Part("finite"), "clip": Part("clip"), "tight": Part("clip", {"max_norm": 0.5})}
     assert config.sinks == {"jsonl": Part("jsonl")}
     assert config.checkpoint.every == 0
 
@@ -193,7 +193,7 @@ def test_an_override_without_key_or_value_is_refused(override: str) -> None:
 
 def test_true_is_a_part_without_options() -> None:
     config = load_config(overrides=[DATA, "checks.mine=true", "checks.clip=true"], base={"checks": {"clip": False}})
-    assert config.checks == {"clip": Part("clip"), "spike": Part("spike"), "mine": Part("mine")}
+    assert config.checks == {label: Part(label) for label in ("finite", "clip", "spike", "mine")}
 
 
 def _again(config: Config) -> Config:

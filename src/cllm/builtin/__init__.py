@@ -54,7 +54,8 @@ def cllm_register_reducers() -> Iterator[ReducerSpec]:
 @hookimpl
 def cllm_register_stability_checks() -> Iterator[CheckSpec]:
     checks = "cllm.builtin.checks"
-    yield CheckSpec("finite", "stops at a loss or gradient that is not finite; always on", f"{checks}:FiniteCheck")
+    summary = "stops at a loss, gradient or parameter that is not finite; always on"
+    yield CheckSpec("finite", summary, f"{checks}:FiniteCheck", f"{checks}:FiniteConfig")
     yield CheckSpec("clip", "clips the global gradient norm", f"{checks}:ClipCheck", f"{checks}:ClipConfig")
     summary = "skips steps whose loss or gradient norm leaps out of the recent ones"
     yield CheckSpec("spike", summary, f"{checks}:SpikeCheck", f"{checks}:SpikeConfig")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from cllm.errors import CheckpointError
-from cllm.hooks import Abort, Clip, GradientView, Ok, Rewind, SkipStep, UpdatedView, Verdict
+from cllm.hooks import Abort, Clip, DropShards, GradientView, Ok, Rewind, ShardView, SkipStep, UpdatedView, Verdict
 
 Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
 AtLeastTwo = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]
@@ -31,8 +31,22 @@ AtLeastTwo = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]
 LEAST_DEVIATION = {"loss": 0.01, "gradient norm": 0.5}
 
 
+_ACTIONS: Mapping[str, type[SkipStep] | type[Rewind] | type[Abort]] = {
+    "skip": SkipStep, "rewind": Rewind, "abort": Abort,
+}
+
+
+class FiniteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """action: abort the run, skip the step, rewind to an earlier state, or drop the shards that are not finite"""
+
+    action: Literal["abort", "skip", "rewind", "drop"] = "abort"
+
+
 class FiniteCheck:
-    """Abort where the loss, any element of the gradient or any updated parameter is NaN or infinite."""
+    """Let nothing pass where the loss, an element of the gradient or an updated parameter is NaN or infinite."""
+
+    def __init__(self, config: FiniteConfig | None = None) -> None:
+        self._action = (config or FiniteConfig()).action
 
     def after_reduction(self, view: GradientView) -> Verdict:
         wrong = [
@@ -42,10 +56,23 @@ class FiniteCheck:
         ]
         if not (view.finite or wrong):
             wrong.append("an element of the gradient is not finite")
-        return Abort(" and ".join(wrong)) if wrong else Ok()
+        return self._verdict(view, " and ".join(wrong)) if wrong else Ok()
 
     def after_update(self, view: UpdatedView) -> Verdict:
-        return Ok() if view.finite else Abort("the update has made a parameter that is not finite")
+        came = "the update has made a parameter that is not finite"
+        return Ok() if view.finite else Rewind(came) if self._action == "rewind" else Abort(came)
+
+    def _verdict(self, view: GradientView, came: str) -> Verdict:
+        if self._action == "drop":
+            shards = tuple(shard.shard for shard in view.shards() if _is_spoilt(shard))
+            if shards:
+                return DropShards(shards, came)
+            return Abort(f"{came}, though no shard alone is")  # too large a sum, or a fault of the machine
+        return _ACTIONS[self._action](came)
+
+
+def _is_spoilt(shard: ShardView) -> bool:
+    return not math.isfinite(shard.loss) or shard.gradient().n_nonfinite > 0
 
 
 class ClipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,10 +88,8 @@ class ClipCheck:
         self._max_norm = config.max_norm
 
     def after_reduction(self, view: GradientView) -> Verdict:
-        if view.gradient_norm <= self._max_norm:
-            return Ok()
-        if not math.isfinite(view.gradient_norm):
-            return Abort(f"a gradient norm of {view.gradient_norm} cannot be clipped")
+        if view.gradient_norm <= self._max_norm or not math.isfinite(view.gradient_norm):
+            return Ok()  # what is not finite is left to FiniteCheck, which no run is without
         return Clip(self._max_norm / view.gradient_norm)
 
 
@@ -98,11 +123,13 @@ class SpikeCheck:
     def __init__(self, config: SpikeConfig) -> None:
         self._threshold = config.threshold
         self._warmup = max(2, config.window // 2) if config.warmup is None else config.warmup
-        self._spike = {"skip": SkipStep, "rewind": Rewind, "abort": Abort}[config.action]
+        self._spike = _ACTIONS[config.action]
         self._windows = {name: deque[float](maxlen=config.window) for name in ("loss", "gradient norm")}
 
     def after_reduction(self, view: GradientView) -> Verdict:
         values = {"loss": view.loss, "gradient norm": view.gradient_norm}
+        if not all(map(math.isfinite, values.values())):
+            return Ok()  # that is FiniteCheck's
         spikes = [spike for name, value in values.items() if (spike := self._take(name, value))]
         return self._spike(" and ".join(spikes)) if spikes else Ok()
 
@@ -121,8 +148,6 @@ class SpikeCheck:
 
     def _take(self, name: str, value: float) -> str | None:
         """Put the value into its window; say so if it is a spike."""
-        if not math.isfinite(value):
-            return f"{name} is {value}"
         window = self._windows[name]
         if len(window) < self._warmup:
             window.append(value)

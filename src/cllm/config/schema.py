@@ -156,7 +156,7 @@ class DistConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     communicator: Text = "single"
 
 
-DEFAULT_CHECKS = {"clip": Part("clip"), "spike": Part("spike")}
+DEFAULT_CHECKS = {"finite": Part("finite"), "clip": Part("clip"), "spike": Part("spike")}
 DEFAULT_SINKS = {"console": Part("console"), "jsonl": Part("jsonl")}
 
 
@@ -170,7 +170,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     optimizer: its name, and its options beside it
     schedule: of the learning rate, likewise
     reducer: how the gradients of shards are combined, likewise
-    checks: tables by label, which is the name unless there is one; clip and spike are there unless set to false
+    checks: tables by label, which is the name unless there is one; finite is always there, clip and spike unless false
     sinks: tables by label, likewise; console and jsonl are there unless set to false
     checkpoint: when states are saved and which are kept
     dist: how several processes work together

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pluggy
@@ -12,7 +12,7 @@ from cllm import env
 from cllm.hooks.making import problem
 from cllm.hooks.protocols import PHASES, Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
-from cllm.hooks.reports import GradientView, ShardView, StepReport, UpdatedView, UpdateView
+from cllm.hooks.reports import GradientView, StepReport, UpdatedView, UpdateView
 from cllm.hooks.verdicts import Abort, Clip, Decision, DropShards, Failed, LowerLR, Ok, SkipStep, Verdict, decide
 
 T = TypeVar("T")
@@ -36,12 +36,12 @@ class Judges:
             for phase in PHASES
         }
 
-    def after_gradient(self, view: GradientView, shards: Iterable[ShardView] = ()) -> Decision:
+    def after_gradient(self, view: GradientView) -> Decision:
         """Begin to judge a step: its shards one by one, then the whole."""
         self._memories = {label: _tried(check, memory_of, check) for label, check in self._remembering.items()}
         self._verdicts = _failures(self._memories)
         if self._phases["after_shard"]:
-            for shard in shards:
+            for shard in view.shards():
                 self._ask("after_shard", shard)
         return self._decided("after_reduction", view)
 

@@ -76,6 +76,7 @@ class GradientView:
     matrices: tuple[str, ...] = ()  # of these, those with two axes or more: no biases, no norms
     history: Sequence[Past] = ()  # the last updates, at most 256, oldest first
     dropped: frozenset[int] = frozenset()  # shards that are left out of this step already
+    shards: Callable[[], Sequence[ShardView]] = tuple  # those that are not left out
     snapshots: Callable[[], tuple[int, ...]] = tuple  # steps to whose states a Rewind can go, oldest first
 
 

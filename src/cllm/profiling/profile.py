@@ -164,8 +164,8 @@ def make_step(parts: Assembly, spans: list[Span] | None = None) -> None:
         with _span("gradient", spans):
             gradient = parts.engine.gradient(state.parameters, batch, parts.reducer)
         with _span("checks", spans):
-            view = parts.views.of_gradient(gradient, parts.learning_rate(), frozenset(), tuple)
-            decision = parts.judges.after_gradient(view, parts.views.of_shards(gradient, batch, frozenset()))
+            view = parts.views.of_gradient(gradient, batch, parts.learning_rate(), frozenset(), tuple)
+            decision = parts.judges.after_gradient(view)
         with _span("optimizer", spans):
             parts.optimizer.step(
                 state.parameters, gradient.gradient,
