@@ -208,6 +208,11 @@ class Engine:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
         self._executor.stop()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has been asked for that no call has met yet."""
+        return self._executor.stopping()
+
     def clear(self) -> None:
         """Forget a stop that no call has met."""
         self._executor.clear()

@@ -301,6 +301,10 @@ cdef class Executor:
         """Forgets a stop that no call has met."""
         store_flag(&self.step.stop, 0)
 
+    def stopping(self):
+        """Whether somebody has asked to end a call that has not ended yet."""
+        return load_flag(&self.step.stop) != 0
+
     def set_batch(
         self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
         uintptr_t shard_loss, uintptr_t shard_weight, int64_t n_shards, int64_t time, int64_t first, int64_t batch,
