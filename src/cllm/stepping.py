@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import aligned, kernels
+from cllm import aligned, faults, kernels
 from cllm.engine import Batch, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
@@ -62,6 +62,7 @@ class Stepper:
             self._lowered.ops.ctypes.data, len(program.ops), self._lowered.packings.ctypes.data,
             len(self._lowered.packings), self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
         )
+        faults.arm(self._executor, program, self.boundaries)
 
     def walk(self, parameters: Float32, batch: Batch) -> Iterator[Probe]:
         """All shards, each forward and backward, a probe after every op."""
