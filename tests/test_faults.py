@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import cllm
-from cllm import env, kernels, receipt
+from cllm import kernels, receipt
 from cllm.builtin.text import TextConfig, TextDataset
 from cllm.data.prepare import prepare
 from cllm.data.tokenizers import ByteTokenizer
@@ -48,24 +48,6 @@ def needs_a_checked_build() -> None:
 
 
 # --- what may be asked for --------------------------------------------------------------------------------------
-
-
-def test_a_fault_is_read_from_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLLM_FAULT", "op=attention_backward,layer=3,shard=5,step=17,value=-inf,element=4,tensor=x.y")
-    assert env.fault() == Fault("attention", True, 3, 5, 17, "x.y", 4, float("-inf"))
-    monkeypatch.setenv("CLLM_FAULT", "op=cross_entropy_bf16_backward,shard=0,step=0")
-    found = env.fault()
-    assert found is not None and found.value != found.value and (found.op, found.layer) == ("cross_entropy_bf16", None)
-
-
-@pytest.mark.parametrize("text", [
-    "attention", "op=attention,shard=1,step=1", "op=attention_backward,shard=1", "op=add_forward,shard=-1,step=1",
-    "op=add_forward,shard=1,step=1,value=7", "op=add_forward,shard=1,step=1,colour=3", "op=_forward,shard=1,step=1",
-])  # fmt: skip
-def test_a_fault_that_makes_no_sense_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLLM_FAULT", text)
-    with pytest.raises(UsageError, match="environment: CLLM_FAULT = "):
-        env.check()
 
 
 def test_a_build_that_makes_none_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +124,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("data")
     config(folder)
     prepare(TextDataset(TextConfig(str(folder / "text.txt"))), ByteTokenizer, folder / "out", validation=0)
-    return [f"data.path={folder / 'out'}", "data.validation=0", "train.steps=3", "schedule.warmup_steps=0", "sinks.jsonl=false"]
+    return [
+        f"data.path={folder / 'out'}", "data.validation=0", "train.steps=3", "schedule.warmup_steps=0",
+        "sinks.jsonl=false",
+    ]
 
 
 @pytest.mark.timeout(900)

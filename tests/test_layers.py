@@ -37,8 +37,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.memory": ("cllm.disorder", "cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.workers": ("cllm.kernels", "cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.engine": (
-        "cllm.disorder", "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lockstep", "cllm.lowering", "cllm.memory",
-        "cllm.recording", "cllm.reduction", "cllm.teams", "cllm.workers",
+        "cllm.disorder", "cllm.faults", "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lockstep", "cllm.lowering",
+        "cllm.memory", "cllm.recording", "cllm.reduction", "cllm.teams", "cllm.workers",
     ),
     "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory", "cllm.teams", "cllm.workers"),
     "cllm.initialise": ("cllm.kernels",),
