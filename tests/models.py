@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from cllm import kernels
+from cllm.lockstep import can_go_in_lockstep, is_compiled_fold
 from cllm.models.gpt2 import build
 from cllm.program import Program
 
@@ -52,6 +54,18 @@ def a_batch(program: Program, batch_size: int, index: int = 3) -> Any:
 
 def digest(array: np.ndarray) -> str:
     return blake2b(array.tobytes(), digest_size=16).hexdigest()
+
+
+def always_in_lockstep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of small models, too, run their shards in lockstep, in one team of all threads."""
+
+    def goes(program: Program, teams: Any, n_shards: int, arena: int, reducer: Any) -> bool:
+        wanted = program.mode == "train" and n_shards > 1
+        return wanted and can_go_in_lockstep(program) and (reducer is None or is_compiled_fold(reducer))
+
+    monkeypatch.setattr("cllm.teams.LARGE_GRADIENT", 0)
+    monkeypatch.setattr("cllm.engine.goes_in_lockstep", goes)
+    monkeypatch.setattr("cllm.memory.goes_in_lockstep", goes)
 
 
 class Tree:

@@ -31,6 +31,7 @@ def expected(name: str) -> str:
         ("OPENMP", cpu.openmp() > 0),
         ("LIMITED_API", cpu.limited_api()),
         ("OPTIMISED", cpu.optimised()),
+        ("CHECKED", cpu.checked()),
     ],
 )
 def test_the_build_is_what_this_environment_asked_for(name: str, found: bool) -> None:

@@ -30,14 +30,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.ranges": ("cllm.ops",),
     "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan", "cllm.ranges", "cllm.reduction"),
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
+    "cllm.faults": ("cllm.kernels", "cllm.ops"),
     "cllm.teams": ("cllm.reduction",),
     "cllm.lockstep": ("cllm.ops", "cllm.ranges", "cllm.reduction", "cllm.teams"),
     "cllm.disorder": ("cllm.kernels", "cllm.workers"),
     "cllm.memory": ("cllm.disorder", "cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.workers": ("cllm.kernels", "cllm.lockstep", "cllm.lowering", "cllm.reduction", "cllm.teams"),
     "cllm.engine": (
-        "cllm.disorder", "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lockstep", "cllm.lowering", "cllm.memory",
-        "cllm.recording", "cllm.reduction", "cllm.teams", "cllm.workers",
+        "cllm.disorder", "cllm.faults", "cllm.kernels", "cllm.floats", "cllm.ops", "cllm.lockstep", "cllm.lowering",
+        "cllm.memory", "cllm.recording", "cllm.reduction", "cllm.teams", "cllm.workers",
     ),
     "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory", "cllm.teams", "cllm.workers"),
     "cllm.initialise": ("cllm.kernels",),
@@ -49,6 +50,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.runfolder": (*FILES, "cllm.ledger"),
     "cllm.course": (),
     "cllm.state": ("cllm.hooks.remembering", "cllm.course"),
+    "cllm.receipt": FILES,
+    "cllm.growthchart": (),
+    "cllm.incidentreport": ("cllm.growthchart",),
     "cllm.checkpoint": (*FILES, "cllm.state", "cllm.course"),
     "cllm.earlier": (*FILES, "cllm.checkpoint", "cllm.state", "cllm.course", "cllm.hooks.remembering"),
 }
@@ -60,6 +64,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "cllm.views": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli", "cllm.assemble"),
     "cllm.evaluate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.generate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.incident": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.replay": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.cli": ("cllm.builtin",),
 }
 # The processor is asked by doctor as well, before any kernel is chosen.

@@ -25,6 +25,7 @@ from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
 from cllm.memory import by_layers, check_memory, run_memory
+from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
 from cllm.state import TrainState
 from cllm.views import Views
@@ -42,6 +43,14 @@ class Outline:
     reducer: Reducer
     n_threads: int
     memory: dict[str, int]  # bytes by purpose
+
+    def engine(self) -> Engine:
+        """The engine that trains."""
+        train = self.config.train
+        return Engine(
+            self.program, train.batch_size, self.n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
+            reducer=self.reducer, executor=train.executor,
+        )
 
 
 @dataclass(frozen=True)
@@ -93,10 +102,7 @@ def assemble(
     known = outline(config, data, plugins, reducer)
     config, program, optimizer, n_threads = known.config, known.program, known.optimizer, known.n_threads
     train = config.train
-    engine = Engine(
-        program, train.batch_size, n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
-        reducer=known.reducer, executor=train.executor,
-    )
+    engine = known.engine()
     evaluator = None
     if known.evaluating is not None:
         evaluator = Engine(known.evaluating, train.batch_size, n_threads, executor=train.executor)
@@ -121,7 +127,10 @@ def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer |
 
     def programs(n_layer: int) -> tuple[Program, Program | None]:
         of_this_depth = msgspec.structs.replace(model, n_layer=n_layer)
-        return build(of_this_depth, "train"), build(of_this_depth, "evaluate") if data.validation is not None else None
+        training = build(of_this_depth, "train")
+        if train.inject_nan is not None:
+            insert_fault(training, train.inject_nan - 1, train.batch_size, train.inject_nan_in != "forward")
+        return training, build(of_this_depth, "evaluate") if data.validation is not None else None
 
     def memory_of(n_layer: int) -> dict[str, int]:
         return run_memory(

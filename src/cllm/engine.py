@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import aligned, kernels
+from cllm import aligned, faults, kernels
 from cllm.disorder import Disorder, Executor, check_executor, keeps_every_shard
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
@@ -123,6 +123,7 @@ class Engine:
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
             at(self.lowered.ranges) if self.lowered.ranges is not None else 0, self.lockstep,
         )
+        faults.arm(self._executor, program, self.boundaries)
         self._scatters = keeps_every_shard(executor)
         self._disorder = Disorder(executor, order_seed, n_threads, self.n_shards) if executor != "fused" else None
 
@@ -207,6 +208,11 @@ class Engine:
     def stop(self) -> None:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
         self._executor.stop()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has been asked for that no call has met yet."""
+        return self._executor.stopping()
 
     def clear(self) -> None:
         """Forget a stop that no call has met."""

@@ -58,6 +58,10 @@ class RunFolderError(CllmError):
     """A run folder that is in use, cannot be written or is not one."""
 
 
+class IncidentError(CllmError):
+    """An incident that is missing, altered, or cannot be replayed here."""
+
+
 class PluginError(CllmError):
     """A plugin that is missing, broken, or in conflict with another."""
 

@@ -58,7 +58,18 @@ class LineWriter:
 
 def line_of(record: Mapping[str, Any]) -> str:
     """A record in strict JSON; NaN and infinities, which JSON lacks, become the strings "nan", "inf", "-inf"."""
-    return json.dumps(_finite(record), allow_nan=False)
+    return json.dumps(finite(record), allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Plain values as JSON can hold them: tuples as lists, what is not finite as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
@@ -94,13 +105,3 @@ def _number(line: bytes, key: str) -> float:
     except (ValueError, RecursionError):
         number = None
     return number if isinstance(number, int) else -math.inf
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(float(value))
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 __all__ = [
-    "BF16_NATIVE", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add", "add_arrays",
-    "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
+    "BF16_NATIVE", "CHECKED", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add",
+    "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
     "leave_floats", "log64", "map_float32", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale",
     "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
 ]
@@ -39,8 +39,8 @@ __all__ = [
 NUMERICS_VERSION = 0 if cpu.freed() else 1
 
 OP_MODULES = (
-    "activation", "attention", "attention_bf16", "dropout", "embedding", "linear", "linear_bf16", "loss", "norm",
-    "residual",
+    "activation", "attention", "attention_bf16", "dropout", "embedding", "fault", "linear", "linear_bf16", "loss",
+    "norm", "residual",
 )
 
 BF16_MODULES = ("attention_bf16", "executor", "linear_bf16", "loss")
@@ -63,6 +63,7 @@ def _is_built(name: str) -> bool:
 
 ISA = choose_instruction_set()
 OPENMP = cpu.openmp()
+CHECKED = cpu.checked()
 
 
 def _load(name: str) -> ModuleType:

@@ -74,6 +74,11 @@ class Op:
     attributes: Mapping[str, Any]
 
     @property
+    def layer(self) -> int | None:
+        """The number in its name, as in transformer.h.3.attn; None where there is none."""
+        return next((int(word) for word in self.name.split(".") if word.isdecimal()), None)
+
+    @property
     def slots(self) -> tuple[str | None, ...]:
         """All arguments in the kernels' order."""
         return (*self.outputs, *self.saved, *self.inputs, *self.parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -49,7 +49,16 @@ def refuse_fewer_steps(n_steps: int, saved: Checkpoint) -> None:
         raise ConfigError("resume", came, f"{made} or more", "leave it out, or ask for more")
 
 
-def refuse_other_data(facts: RunFacts, data: OpenData, who: str) -> None:
+class KnowsData(Protocol):
+    """A run's facts, or a receipt's."""
+
+    @property
+    def data_digest(self) -> str: ...
+    @property
+    def tokenizer_digest(self) -> str: ...
+
+
+def refuse_other_data(facts: KnowsData, data: OpenData, who: str) -> None:
     """DataError if text or tokenizer are not those of the run that a checkpoint tells of."""
     for what, was, now in (
         ("tokenizer", facts.tokenizer_digest, data.tokenizer_digest), ("text", facts.data_digest, data.digest),

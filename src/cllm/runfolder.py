@@ -5,6 +5,7 @@
       metrics.jsonl    what the run reported, a line each time
       ledger.jsonl     the digests of its state, see ledger.py
       checkpoints/     see checkpoint.py
+      incidents/       what stopped a step, see receipt.py; there is none before the first
       lock             held by the process that trains here
 
 Reading needs no lock: files are replaced in one step or grow by whole lines.
@@ -73,6 +74,7 @@ class RunFolder:
             if not used:
                 _refuse_used(path)
             atomic.remove_temporaries(path)
+            atomic.remove_temporaries(path / "incidents")
             (path / "checkpoints").mkdir(exist_ok=True)
             generations.remove_temporaries(path / "checkpoints")
             atomic.sync_folder(path)
@@ -100,6 +102,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def incidents(self) -> Path:
+        """The folder of the incidents."""
+        return self.path / "incidents"
 
     def write_config(self, text: str) -> None:
         """Write config.toml in one step; RunFolderError where the disk refuses."""

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import aligned, kernels
+from cllm import aligned, faults, kernels
 from cllm.engine import Batch, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
+from cllm.memory import check_memory
 from cllm.program import LOSSES, Program
 from cllm.reduction import shard_boundaries
 from cllm.reference import Reference
@@ -45,6 +46,9 @@ class Stepper:
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
         rows = int(np.diff(self.boundaries).max()) * program.block_size
         self._lowered = lower(program, rows, program.block_size, share=False)
+        sizes = self._lowered.sizes
+        memory = {"buffers": sizes.arena, "panels": sizes.packed + sizes.scratch, "gradient": program.n_trainable}
+        check_memory({name: 4 * n for name, n in memory.items()}, "a step op by op, every buffer by itself")
         self._arena = aligned.zeros(self._lowered.plan.size)
         self._scratch = aligned.zeros(self._lowered.scratch_size)
         self._packed = aligned.zeros(self._lowered.packed_size)
@@ -58,22 +62,52 @@ class Stepper:
             self._lowered.ops.ctypes.data, len(program.ops), self._lowered.packings.ctypes.data,
             len(self._lowered.packings), self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
         )
+        faults.arm(self._executor, program, self.boundaries)
 
     def walk(self, parameters: Float32, batch: Batch) -> Iterator[Probe]:
         """All shards, each forward and backward, a probe after every op."""
+        self.begin(parameters, batch)
+        for shard in range(self.n_shards):
+            yield from self.walk_shard(shard)
+
+    @property
+    def n_shards(self) -> int:
+        return len(self.boundaries) - 1
+
+    def begin(self, parameters: Float32, batch: Batch) -> None:
+        """Make ready for the shards of this batch; both arguments stay as they are until the last has been walked."""
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
             kernels.address(batch.weights), self._losses.ctypes.data, self.boundaries.ctypes.data,
-            self._sums[0].ctypes.data, self._sums[1].ctypes.data, len(self.boundaries) - 1, self.program.block_size, 0,
+            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.n_shards, self.program.block_size, 0,
             batch.index, self.seed,
         )
         self._executor.pack(kernels.address(parameters))
+
+    def walk_shard(self, shard: int) -> Iterator[Probe]:
+        """One shard forward and backward; afterwards `gradient` is that of the sum of its token losses."""
         n_ops = len(self.program.ops)
-        for shard in range(len(self.boundaries) - 1):
-            for op, backward in [(i, False) for i in range(n_ops)] + [(i, True) for i in reversed(range(n_ops))]:
-                status = self._executor.run_one(op, backward, shard, self.gradient.ctypes.data, 1)
-                refuse_status(status, f"stepping, {self.program.ops[op].name}", self.program)
-                yield Probe(shard, op, backward, self._written(shard, op, backward))
+        for op, backward in [(i, False) for i in range(n_ops)] + [(i, True) for i in reversed(range(n_ops))]:
+            status = self._executor.run_one(op, backward, shard, self.gradient.ctypes.data, 1)
+            refuse_status(status, f"stepping, {self.program.ops[op].name}", self.program)
+            yield Probe(shard, op, backward, self._written(shard, op, backward))
+        self._executor.sum_up(shard)
+
+    @property
+    def shard_sums(self) -> tuple[list[float], list[float]]:
+        """Of each shard that has been walked, the sum of its weighted token losses and of its token weights."""
+        return self._sums[0].tolist(), self._sums[1].tolist()
+
+    def value(self, name: str, shard: int) -> Float32 | None:
+        """The buffer (rows, width) as it is now, or the losses; None for what is no float32."""
+        if name == LOSSES:
+            return self._losses[self.boundaries[shard] : self.boundaries[shard + 1]].reshape(-1, 1)
+        return self._view(self._lowered.plan.values, name, self._rows(shard)) if name in self.program.buffers else None
+
+    def gradient_of(self, name: str, shard: int) -> Float32 | None:
+        """The gradient of a buffer (rows, width) as it is now; None where nobody wants it."""
+        plan = self._lowered.plan.gradients
+        return self._view(plan, name, self._rows(shard)) if name in plan else None
 
     def _written(self, shard: int, index: int, backward: bool) -> dict[str, NDArray[Any]]:
         op, rows = self.program.ops[index], self._rows(shard)

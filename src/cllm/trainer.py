@@ -91,6 +91,7 @@ class Trainer:
         self.config, self.state = self.parts.config, self.parts.state
         self.n_steps = self.config.train.steps or 0
         named = self.plugins.who("reducer", self.config.reducer.name)
+        self._own_reducer = reducer is not None
         self._reducer = f"reducer {type(reducer).__name__}" if reducer is not None else named
         self.facts = facts_of(self.parts, self.plugins)
         saving = self.config.checkpoint
@@ -112,6 +113,8 @@ class Trainer:
             env.debug(), self.parts.program, train.batch_size, train.micro_batch_size, train.seed
         )
         self._saved = self._place if saved is not None else None  # the place of the newest checkpoint
+        self._saved_to = saved.path if saved is not None else None
+        self._incident = ""  # what is known of the step, if it was stopped
         if init_from is not None and saved is None:
             self.save()  # or a resume before the first checkpoint would not know of these weights
 
@@ -150,9 +153,13 @@ class Trainer:
                 if self.debug:
                     self.debug.show(state.parameters, batch, made.gradient, made.view.parameter_norm, meter.busy)
                 if made.decision.kind == "step":
+                    if made.decision.shards:
+                        self._look_into(made)
                     made = update(parts, made)
             seconds = perf_counter() - begin
             used = meter.utilisation(seconds)
+            if made.decision.kind != "step":
+                self._look_into(made)
 
             decision, updated = made.decision, made.decision.kind == "step"
             if decision.kind == "skip":
@@ -213,7 +220,7 @@ class Trainer:
             self.folder.checkpoints, self.state, self.facts, validation_loss=measured[1] if measured else None,
             keep=settings.keep, keep_best=settings.keep_best, every=settings.every,
         )
-        self._saved = self._place
+        self._saved, self._saved_to = self._place, path
         self.earlier.keep()
         self.plugins.fire("cllm_checkpoint", path=path)
         return path
@@ -243,6 +250,18 @@ class Trainer:
     ) -> None:
         self.close()
 
+    def _look_into(self, made: Judged) -> None:
+        """The receipt of a step that is stopped, or loses shards, before anything has changed: see incident.py."""
+        self._incident = ""
+        if made.decision.failed or self.state.step != made.view.step:
+            return
+        from cllm.incident import Stopped, report  # nothing of it before the first one
+
+        if made.decision.kind == "abort":
+            self._kept()  # now, for then the receipt needs no weights of its own
+        saved = self._saved_to / checkpoint.MODEL if self._saved_to and self.is_saved else None
+        self._incident = report(Stopped(self.parts, self.facts, made, self._own_reducer, saved), self.folder.incidents)
+
     def _rewind(self, made: Judged) -> None:
         """Go on from an earlier state with the batch after this one; the batches since then are left out."""
         state, since, now = self.state, self.state.course, made.batch.index + 1
@@ -264,7 +283,8 @@ class Trainer:
         """InstabilityAbort where a check demands it or fails, or where skips or rewinds have come too often."""
         refusal = self.state.course.refusal(self.state.batch_index) if report.decision in ("skip", "rewind") else None
         if report.decision == "abort":
-            refusal = "; ".join(report.reasons), "a step that all checks allow"
+            found = [self._incident] if self._incident else []
+            refusal = "; ".join([*report.reasons, *found]), "a step that all checks allow"
         if refusal is None:
             return
         came, expected = refusal

@@ -40,6 +40,8 @@ CASES = [
     Case("position_one", (1,), lambda p, x: p.position(x, "wpe"), 3, 1),
     Case("add", (23, 23), lambda p, a, b: p.add(a, b, "sum")),
     Case("add_one", (1, 1), lambda p, a, b: p.add(a, b, "sum"), 1, 1),
+    Case("fault_of_another_batch", (23,), lambda p, x: p.fault(x, "fault", 0, 1, 5)),
+    Case("fault_of_another_sequence", (1,), lambda p, x: p.fault(x, "fault", 3, 7, 0), 1, 1),
     Case("dropout", (23,), lambda p, x: p.dropout(x, "drop", 0.3)),
     Case("dropout_one", (1,), lambda p, x: p.dropout(x, "drop", 0.5), 7, 1),
     Case("dropout_wide", (130,), lambda p, x: p.dropout(x, "drop", 0.5), 3, 2),

@@ -49,6 +49,11 @@ cdef extern from *:
     #else
     #define FREED 0
     #endif
+    #if defined(CLLM_CHECKED)
+    #define CHECKED 1
+    #else
+    #define CHECKED 0
+    #endif
     #if defined(Py_LIMITED_API)
     #define LIMITED 1
     #else
@@ -64,6 +69,7 @@ cdef extern from *:
     const int OPTIMISED
     const int LIMITED
     const int FREED
+    const int CHECKED
 
 
 def instruction_sets():
@@ -118,6 +124,11 @@ def address_of(array):
 def freed():
     """Whether the compiler was let off the numerics specification, as only a benchmark's build is."""
     return bool(FREED)
+
+
+def checked():
+    """Whether this is a build that looks for mistakes, and makes them on request, as only a test's is."""
+    return bool(CHECKED)
 
 
 def enter_floats():

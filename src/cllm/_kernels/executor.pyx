@@ -14,6 +14,7 @@ from libc.string cimport memset
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native
 from cllm._kernels.disorder cimport await_turn, dawdle, keeps_order, meet_team, shard_at, worker_of
 from cllm._kernels.gemm cimport n_panels_of
+from cllm._kernels.injection cimport CHECKED, Injection, inject, is_due
 from cllm._kernels.lockstep cimport run_in_lockstep
 from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin, place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
@@ -292,6 +293,7 @@ cdef class Executor:
         self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
         self.step.meetings = self.meetings
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed
+        self.step.injection.op = -1
 
     def stop(self):
         """Asks the running call to end, or the next one if none runs or it is past its last look; that returns STOPPED."""
@@ -300,6 +302,19 @@ cdef class Executor:
     def clear(self):
         """Forgets a stop that no call has met."""
         store_flag(&self.step.stop, 0)
+
+    def stopping(self):
+        """Whether somebody has asked to end a call that has not ended yet."""
+        return load_flag(&self.step.stop) != 0
+
+    def inject(
+        self, int64_t op, bint backward, int64_t batch, int64_t sequence, bint is_gradient, int64_t slot, int64_t element,
+        double value,
+    ):
+        """In a checked build: a fault after this op of a batch's shard (by its first sequence); op -1: none any more."""
+        cdef Injection *fault = &self.step.injection
+        fault.op, fault.backward, fault.batch, fault.sequence = op, backward, batch, sequence
+        fault.is_gradient, fault.slot, fault.element, fault.value = is_gradient, slot, element, value
 
     def set_batch(
         self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
@@ -410,6 +425,8 @@ cdef class Executor:
                     if status in (AGAIN, DONE):
                         status = kernel(record, &shard, part, n_parts)
                 shard.phase += 1
+            if CHECKED and is_due(&self.step.injection, record, &shard, backward):
+                inject(&self.step.injection, record, &shard)
             fpenv_leave(saved)
         return self.ended(status)
 

@@ -149,7 +149,9 @@ cdef inline void score_gradients(
 
 cdef inline void probabilities_again(const Head *head, float *row, int64_t i) noexcept nogil:
     """The forward's operations on the forward's maximum and 1 / sum: the same bits."""
-    cdef f16 scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), inverse = f16_set1(head.inverse[i]), e
+    cdef f16 scale = f16_set1(head.scale), maximum = f16_set1(head.maximum[i]), e
+    # The difference is 0, but of an infinite maximum NaN: e would be 0, and nobody would see it (numerics rule 10).
+    cdef f16 inverse = f16_set1(head.inverse[i] + (head.maximum[i] - head.maximum[i]))
     cdef int64_t j
     for j in range(0, i + 1, 16):
         e = f16_exp(f16_sub(f16_mul(f16_load(row + j), scale), maximum))

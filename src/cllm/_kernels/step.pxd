@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from cllm._kernels.bf16 cimport Bf16
+from cllm._kernels.injection cimport Injection
 from cllm._kernels.op cimport (
     ACTIVATIONS, GRADIENT, LOSSES, PACKED, PARAMETERS, TARGETS, TOKENS, WEIGHTS, Op, Shard,
 )
@@ -116,6 +117,7 @@ cdef struct Step:
     int leave                    # this call ends early: an op refused, or a signal handler raised
     int n_started, n_finished
     double polled
+    Injection injection          # checked builds alone look at it
 
 
 cdef inline void look_at_signals(Step *step) noexcept nogil:

@@ -6,6 +6,7 @@ from cllm._kernels.bf16 cimport pair
 from cllm._kernels.disorder cimport meet_team
 from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.gemm_bf16 cimport pack_pairs
+from cllm._kernels.injection cimport CHECKED, inject, is_due
 from cllm._kernels.op cimport AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Shard, kernel_of, part_begin
 from cllm._kernels.step cimport C_FOLD, Packing, Range, Step, Worker, begin_event, end_event, interrupted
 
@@ -24,6 +25,10 @@ cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept 
             status = kernel(&step.ops[own.op], shard, own.member, own.n_parts)
         status = meet_team(step, own, status)
         shard.phase += 1
+    if CHECKED and status == DONE and is_due(&step.injection, &step.ops[own.op], shard, backward):
+        if own.member == 0:
+            inject(&step.injection, &step.ops[own.op], shard)
+        status = meet_team(step, own, status)  # before anybody reads it
     return status
 
 

@@ -15,16 +15,17 @@ COMMANDS = (
     ("prepare", "turn a dataset into token files"),
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
+    ("replay", "compute again what stopped a run"),
     ("plugins", "list what is installed"),
     ("profile", "show where the time of a training step goes"),
     ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),
 )
-DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, FAILED, USAGE, OTHER_BITS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 EXIT_CODES = """\
 exit codes:
-  0 done, 1 failed, 2 wrong usage, 17 stopped by a check or a failing reducer, 130 interrupted (Ctrl-C),
-  143 terminated (SIGTERM)"""
+  0 done, 1 failed, 2 wrong usage, 3 a replay gave other bits, 17 stopped by a check or a failing reducer,
+  130 interrupted (Ctrl-C), 143 terminated (SIGTERM)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,6 +42,7 @@ def facts() -> dict[str, Any]:
         "openmp_version": kernels.OPENMP,
         "abi3": int(cpu.limited_api()),
         "optimised": int(cpu.optimised()),
+        "checked": int(cpu.checked()),
         "threads": default_threads(),
         "cores_physical": available.physical,
         "cores_logical": available.logical,

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
-from cllm.cli.options import add_overrides, add_plugin_options, add_threads, new_folder, overrides_of, print_json
+from cllm.cli.options import (
+    add_overrides,
+    add_plugin_options,
+    add_threads,
+    new_folder,
+    overrides_of,
+    print_json,
+    whole,
+)
 from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError, count
@@ -50,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     parser.add_argument("--init-from", type=Path, metavar="RUN", help="start from the weights of another run")
     add_overrides(parser)
+    parser.add_argument("--inject-nan", type=whole(1), metavar="STEP",
+                        help="put a NaN into that step, to see what the run does then; changes nothing before")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes and memory, and stop")
     parser.add_argument("--json", action="store_true",
                         help="print every step as a line of JSON, and nothing else; with --dry-run: its numbers")
@@ -101,7 +111,8 @@ def config_of(options: argparse.Namespace) -> Config:
             raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
         path = RunFolder.open(options.resume, "resume").config_path
     preset = [f"model.preset={options.preset}"] if options.preset else []
-    return load_config(path, preset + overrides_of(options), base)
+    fault = [] if options.inject_nan is None else [f"train.inject_nan={options.inject_nan}"]
+    return load_config(path, preset + fault + overrides_of(options), base)
 
 
 def _name_of(data: str) -> str:

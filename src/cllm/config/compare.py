@@ -39,6 +39,8 @@ FREE_ON_RESUME = (
     "train.eval_batches",
     "train.digest_every",
     "train.log_every",
+    "train.inject_nan",
+    "train.inject_nan_in",
     "checkpoint.",
     "sinks.",
     "dist.",

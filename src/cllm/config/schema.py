@@ -110,6 +110,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     executor: in which order threads and shards come, other than fused for tests; changes no bit
     digest_every: steps between digests in the ledger
     log_every: steps between progress lines
+    inject_nan: the update, counted from 1, whose batch is given a NaN, to see what the run does then
+    inject_nan_in: forward or, if it is left out, backward
     """
 
     steps: Count | None = None
@@ -123,6 +125,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     executor: Literal["fused", "permuted", "adversarial"] = "fused"
     digest_every: Count = 100
     log_every: Count = 10
+    inject_nan: Count | None = None
+    inject_nan_in: Literal["forward", "backward"] | None = None
 
 
 class Part(Struct, frozen=True):

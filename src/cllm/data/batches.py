@@ -75,10 +75,11 @@ class Batches:
         """Batch `batch_index` >= 0, the same whenever it is asked for."""
         batch = Batch.padding(batch_index, self.batch_size, self.block_size)
         samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
-        _fill(batch, self.source, map(self._window, samples))
+        _fill(batch, self.source, map(self.window, samples))
         return batch
 
-    def _window(self, sample: int) -> tuple[int, int]:
+    def window(self, sample: int) -> tuple[int, int]:
+        """Where a sample of the stream begins: which part of the source, and its first token there."""
         part, number = self._deal(sample) if self._deal else (0, sample)
         return part, self._starts[part](number)
 

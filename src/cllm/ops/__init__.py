@@ -5,6 +5,7 @@ from cllm.ops.attention import ATTENTION, ATTENTION_BF16
 from cllm.ops.cross_entropy import CROSS_ENTROPY, CROSS_ENTROPY_BF16, LOGITS, LOGITS_BF16
 from cllm.ops.dropout import DROPOUT
 from cllm.ops.embedding import EMBEDDING
+from cllm.ops.fault import FAULT
 from cllm.ops.gelu import GELU, GELU_TANH
 from cllm.ops.kind import Call, OpKind
 from cllm.ops.layernorm import LAYERNORM
@@ -16,7 +17,7 @@ __all__ = ["OPS", "Call", "OpKind"]
 OPS = {
     kind.name: kind
     for kind in (
-        ADD, ATTENTION, ATTENTION_BF16, CROSS_ENTROPY, CROSS_ENTROPY_BF16, DROPOUT, EMBEDDING, GELU, GELU_TANH,
+        ADD, ATTENTION, ATTENTION_BF16, CROSS_ENTROPY, CROSS_ENTROPY_BF16, DROPOUT, EMBEDDING, FAULT, GELU, GELU_TANH,
         LAYERNORM, LINEAR, LINEAR_BF16, LOGITS, LOGITS_BF16, POSITION,
     )
 }
