@@ -8,6 +8,7 @@ in which Archer does not announce itself is void, and an error: without it the s
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from importlib.util import find_spec
@@ -31,7 +32,8 @@ PATIENCE = 3600.0
 
 def main(files: list[str]) -> int:
     """Returns 1 for a report, a failed test or a void run."""
-    lacking = missing() + ([] if find_spec("cllm_robust") else ["cllm-robust: pip install --no-deps plugins/cllm-robust"])
+    plugin = [] if find_spec("cllm_robust") else ["cllm-robust: pip install --no-deps plugins/cllm-robust"]
+    lacking = [*missing(), *plugin]
     if lacking:
         raise SystemExit("\n".join(["The race build needs what this machine lacks:", *lacking]))
     begin = time.monotonic()
@@ -44,8 +46,9 @@ def main(files: list[str]) -> int:
     for name, outcome in (("scenario", scenario), ("suites", suites)):
         show(name, outcome)
     if not files:
+        passed = re.search(r"(\d+) passed", suites.output)
         record(
-            "sanitizer", reports=len(scenario.reports) + len(suites.reports), isa=isa,
+            "sanitizer", reports=len(scenario.reports) + len(suites.reports), tests=int(passed[1]) if passed else 0,
             minutes=round((time.monotonic() - begin) / 60),
         )
     return int(any(outcome.is_void or outcome.reports or outcome.code != 0 for outcome in (scenario, suites)))
