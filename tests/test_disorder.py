@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from cllm import kernels
 from cllm.disorder import EXECUTORS, Disorder, Executor
 from cllm.engine import Engine
 from cllm.errors import ConfigError, DataError, UsageError
@@ -19,54 +17,24 @@ from cllm.models.gpt2 import build
 from cllm.teams import form_teams
 from cllm.workers import Workers
 from tests.evidence import record
-from tests.models import CONFIGS, FoldInPython, Tree, a_batch, a_model, digest, shape
+from tests.models import CONFIGS, Tree, a_batch, a_model, digest, shape
 from tests.runs import config, digest_of, train
+from tests.sharing import ALONE, WAYS, GatheredTree, Way
 from tests.test_golden import OVERRIDES, RUNS
 
-
-class GatheredTree:
-    """A gather reducer with the bits of the tree."""
-
-    kind = "gather"
-
-    def combine(self, gradients: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-        rows, distance = gradients.copy(), 1
-        while distance < len(rows):
-            for left in range(0, len(rows) - distance, 2 * distance):
-                kernels.add(rows[left], rows[left + distance])
-            distance *= 2
-        out[:] = rows[0]
-
-
-# Threads, how many share a shard, whether in lockstep, the reducer.
-WAYS: list[tuple[int, int | None, bool, Any]] = [
-    (1, None, False, Tree()), (2, None, False, Tree()), (4, None, False, Tree()), (2, 2, False, Tree()),
-    (4, 2, False, Tree()), (3, 3, False, Tree()), (1, 1, True, Tree()), (2, 2, True, Tree()), (4, 4, True, Tree()),
-    (3, None, False, FoldInPython()), (4, 2, False, FoldInPython()), (3, None, False, GatheredTree()),
-    (4, 2, False, GatheredTree()),
-]
 IN_DISORDER: tuple[Executor, ...] = ("permuted", "adversarial")
-
-
-def an_engine(name: str, way: tuple[int, int | None, bool, Any], executor: Executor, seed: int = 0) -> Engine:
-    program, _ = a_model(name, n_layer=1)
-    n_threads, each, lockstep, _ = way
-    return Engine(
-        program, 7, n_threads, micro_batch_size=1, seed=7, threads_per_shard=each, lockstep=lockstep,
-        executor=executor, order_seed=seed,
-    )
 
 
 def digests_of(name: str, n_orders: int) -> set[str]:
     """Of `n_orders` steps in disorder, shared among all ways, and of the usual order."""
     program, parameters = a_model(name, n_layer=1)
     batch = a_batch(program, 7)
-    found = {digest(an_engine(name, WAYS[0], "fused").gradient(parameters, batch, Tree()).gradient)}
+    found = {digest(ALONE.engine(program, 7, micro_batch_size=1).gradient(parameters, batch, Tree()).gradient)}
     combinations = [(way, executor) for way in WAYS for executor in IN_DISORDER]
     for number, (way, executor) in enumerate(combinations):
-        engine = an_engine(name, way, executor, number)
+        engine = way.engine(program, 7, executor, micro_batch_size=1, order_seed=number)
         for _ in range(number, n_orders, len(combinations)):
-            found.add(digest(engine.gradient(parameters, batch, way[-1]).gradient))
+            found.add(digest(engine.gradient(parameters, batch, way.reducer).gradient))
     return found
 
 
@@ -103,17 +71,18 @@ def test_a_run_is_the_same(executor: Executor, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("executor", IN_DISORDER)
-@pytest.mark.parametrize("way", [(2, None, False, Tree()), (3, 3, False, Tree()), (2, 2, True, Tree())])
-def test_a_refused_token_ends_the_step_for_all(way: Any, executor: Executor) -> None:
+@pytest.mark.parametrize("way", [Way(2, 1), Way(3, 3), Way(2, 2, lockstep=True)])
+def test_a_refused_token_ends_the_step_for_all(way: Way, executor: Executor) -> None:
     program, parameters = a_model("plain", n_layer=1)
     wrong, right = a_batch(program, 7), a_batch(program, 7)
     wrong.inputs[3, 2] = program.vocab_size
-    engine = an_engine("plain", way, executor)
+    engine = way.engine(program, 7, executor, micro_batch_size=1)
     for _ in range(5):
         with pytest.raises(DataError, match="token outside"):
             engine.gradient(parameters, wrong, Tree())
     found = digest(engine.gradient(parameters, right, Tree()).gradient)
-    assert found == digest(an_engine("plain", WAYS[0], "fused").gradient(parameters, right, Tree()).gradient)
+    alone = ALONE.engine(program, 7, micro_batch_size=1)
+    assert found == digest(alone.gradient(parameters, right, Tree()).gradient)
 
 
 class Seen:
@@ -161,7 +130,7 @@ def test_adversarial_goes_backward_with_each_thread_slow_in_its_turn() -> None:
 def test_the_order_is_kept_to() -> None:
     """By what each worker writes down."""
     program, parameters = a_model("plain", n_layer=1)
-    engine = an_engine("plain", (2, 1, False, GatheredTree()), "adversarial")
+    engine = Way(2, 1).engine(program, 7, "adversarial", micro_batch_size=1)
     with engine.recording(1) as recorded:
         engine.gradient(parameters, a_batch(program, 7), GatheredTree())
     for events, run in zip(recorded.threads(), ((0, 1, 2), (3, 4, 5, 6)), strict=True):

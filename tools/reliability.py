@@ -24,6 +24,18 @@ ROWS: dict[str, tuple[str, str, str]] = {
         "{injected} injected, {stopped} stopped before the update, {located} found where they were made",
         "tox -e checked",
     ),
+    "orders": (
+        "Orders in which threads and shards came, and the digests they had",
+        "{orders:,} orders of {ways} ways to share a step: {digests} digest", "pytest tests/test_disorder.py",
+    ),
+    "sanitizer": (
+        "Reports of ThreadSanitizer", "{reports}, in {tests} tests of all that threads share", "tox run -e race",
+    ),
+    "mutants": ("Races seeded into the kernels, and caught", "{seeded}, {caught} caught", "tox run -e race"),
+    "cycles": (
+        "Engines made, trained with and thrown away with up to 64 threads on 2 cores",
+        "{cycles:,} in {kinds} surroundings, {hangs} hung", "tox run -e soak",
+    ),
 }
 
 

@@ -90,7 +90,6 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
         end_event(own, i, s, begin, own.waited - waited)
         if status == DONE and whole == UNNAMED:
             keep_named_rows(step, own, range_, s, level_of(leader, range_, depth))
-            status = meet_team(step, own, DONE)
         if status != DONE:
             return status
         if folds:
@@ -100,7 +99,7 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
                 depth -= 1
                 size[depth - 1] *= 2
                 merge_level(step, own, range_, depth)
-            # A level that has been merged is written again by the next shard's backward.
+            # A level that has been kept and merged is written again by the next shard's backward.
             status = meet_team(step, own, DONE)
             if status != DONE:
                 return status

@@ -76,13 +76,11 @@ cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *
     chunk.room = <pair *>(chunk.panel + CHUNK * TILE_COLUMNS)
 
 
-cdef inline int64_t gather(
+cdef inline int64_t find_counted(
     Chunk *chunk, const Op *op, const Shard *shard, int64_t row, int64_t end, int64_t part, int64_t n_parts,
 ) noexcept nogil:
-    """Finds the next counted tokens of row:end and, of those of the part, x. Returns where to go on."""
+    """Finds the next counted tokens of row:end. Returns where to go on."""
     cdef const int32_t *target = integers_of(op, shard, TARGET)
-    cdef const float *x = value_of(op, shard, X)
-    cdef int64_t c = op.size[C], i
     chunk.n = 0
     while row < end and chunk.n < CHUNK:
         if target[row] >= 0:
@@ -90,9 +88,15 @@ cdef inline int64_t gather(
             chunk.n += 1
         row += 1
     chunk.begin, chunk.end = part_begin(chunk.n, 1, part, n_parts), part_begin(chunk.n, 1, part + 1, n_parts)
+    return row
+
+
+cdef inline void gather(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+    """The rows of x of the part's tokens. All parts may read them when all have met."""
+    cdef const float *x = value_of(op, shard, X)
+    cdef int64_t c = op.size[C], i
     for i in range(chunk.begin, chunk.end):
         memcpy(chunk.x + i * c, x + chunk.row[i] * c, c * sizeof(float))
-    return row
 
 
 cdef inline void clear_uncounted(const Op *op, const Shard *shard, int64_t row, int64_t end) noexcept nogil:
@@ -178,7 +182,8 @@ cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts
     while row < end:
         if shard.interrupted(shard):
             return STOPPED
-        row = gather(&chunk, op, shard, row, end, 0, 1)
+        row = find_counted(&chunk, op, shard, row, end, 0, 1)
+        gather(&chunk, op, shard)
         if chunk_losses(&chunk, op, shard, False) != DONE:
             return BAD_TOKEN
     return DONE
@@ -196,12 +201,13 @@ cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_part
     if shard.phase == 0:
         prepare_rows(op, shard, part_begin(rows, 1, part, n_parts), part_begin(rows, 1, part + 1, n_parts))
     begin = chunk.next[number & 1] if number > 0 else 0
-    end = gather(&chunk, op, shard, begin, rows, part, n_parts)
+    end = find_counted(&chunk, op, shard, begin, rows, part, n_parts)
     if shard.phase & 1:
         head_gradient(&chunk, op, shard, number > 0 or adds_to(op, HEAD), part, n_parts)
         return AGAIN if end < rows else DONE
     if part == 0:
         chunk.next[(number + 1) & 1] = end
+    gather(&chunk, op, shard)
     if chunk_losses(&chunk, op, shard, True) != DONE:
         return BAD_TOKEN
     input_gradient(&chunk, op, shard)

@@ -1,0 +1,144 @@
+"""The quick form of the race suite: the kernels' C in a program of its own under ThreadSanitizer, without Python.
+
+    python -m tools.driver
+
+Python only makes what the program (tests/race/driver.c) works on: one step of each way of sharing, with the gradient
+that must come out. Models in bfloat16 are left to the race suite: their kernels are chosen when Python loads a module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CalledProcessError
+from tempfile import TemporaryDirectory
+
+from cllm import kernels
+from cllm._kernels import cpu
+from tests.models import Tree, a_batch, a_model
+from tests.race.dump import dump
+from tests.sharing import ALONE, WAYS
+from tools.kernelcopy import ROOT, KernelCopy
+from tools.sanitizer import ANNOUNCED, REPORT, SANITIZED, clang_and_archer, missing, python_library, run_to_end
+
+N_STEPS = 8
+MODELS = ("plain", "dropout", "odd")
+KERNELS = ROOT / "src/cllm/_kernels"
+MODULES = tuple(name for name in kernels.OP_MODULES if not name.endswith("_bf16"))
+TABLE = """#include "{generated}"
+#include "driver.h"
+const Named {module}_kernels[] = {{ {named} {{0, 0}} }};
+"""
+EXECUTOR = """#define EXECUTOR_C "{generated}"
+#define CALL(name) {mangled}##name
+#include "{root}/tests/race/driver.c"
+"""
+SUM = '#include "{generated}"\nint (*const merge_sum)(void *, float *, const float *, int64_t) = {mangled}merge_sum;\n'
+ALL = '#include "driver.h"\nextern const Named {declared};\nconst Named *const all_kernels[] = {{{tables}, 0}};\n'
+
+
+class Driver:
+    """The program, in a folder."""
+
+    def __init__(self, folder: Path, isa: str, compiler: str) -> None:
+        (folder / "copy").mkdir()
+        self._folder, self._isa, self._compiler = folder, isa, compiler
+        self._copy = KernelCopy(folder / "copy", isa, compiler, SANITIZED)
+        self._commands = json.loads((self._copy.folder / "build/compile_commands.json").read_text())
+        self._tiles = f"src/cllm/_kernels/libtile_{isa}.a"
+        self._copy.make(self._tiles, *(self._generated(name) for name in (*MODULES, "reduce", "executor")))
+        objects = [self._compiled(name, self._source(name)) for name in (*MODULES, "reduce", "all", "executor")]
+        self._link(objects)
+
+    def run(self, files: Sequence[Path], archer: Path) -> tuple[int | None, str]:
+        environment = {
+            **os.environ, "OMP_TOOL_LIBRARIES": str(archer), "ARCHER_OPTIONS": "verbose=1",
+            "TSAN_OPTIONS": "exitcode=66 ignore_noninstrumented_modules=1", "OMP_WAIT_POLICY": "passive",
+        }
+        words = ["setarch", "-R", str(self._folder / "driver"), str(N_STEPS), *map(str, files)]
+        return run_to_end(words, environment, 600.0)
+
+    def _generated(self, module: str) -> str:
+        return f"src/cllm/_kernels/{module}_{self._isa}.abi3.so.p/{module}.pyx.c"
+
+    def _mangled(self, module: str) -> str:
+        """What Cython puts before the name of a C function of this module."""
+        name = f"{module}_{self._isa}"
+        return f"__pyx_f_4cllm_8_kernels_{len(name)}{name}_"
+
+    def _source(self, module: str) -> str:
+        generated, mangled = self._generated(module), self._mangled(module)
+        if module == "executor":
+            return EXECUTOR.format(generated=generated, mangled=mangled, root=ROOT)
+        if module == "all":
+            tables = [f"{name}_kernels" for name in MODULES]
+            return ALL.format(declared=", ".join(f"{table}[]" for table in tables), tables=", ".join(tables))
+        if module == "reduce":
+            return SUM.format(generated=generated, mangled=mangled)
+        table = re.findall(r'"(\w+)": kernel_capsule\((\w+)\)', (KERNELS / f"{module}.pyx").read_text())
+        named = " ".join(f'{{"{name}", {mangled}{function}}},' for name, function in table)
+        return TABLE.format(generated=generated, module=module, named=named)
+
+    def _compiled(self, module: str, source: str) -> str:
+        """Compiled as the project compiles the module that it includes; the object's path."""
+        path = self._folder / f"{module}.c"
+        path.write_text(source)
+        like = self._generated("executor" if module == "all" else module)
+        command = shlex.split(next(c["command"] for c in self._commands if c["file"] == like))
+        flags = command[1 : command.index("-MD")]
+        self._call(*flags, f"-I{ROOT}/tests/race", "-I.", "-c", path, "-o", f"{path}.o")
+        return f"{path}.o"
+
+    def _link(self, objects: Sequence[str]) -> None:
+        self._call(
+            "-fsanitize=thread", "-fopenmp", *objects, self._tiles, *python_library(), "-lm",
+            "-o", self._folder / "driver",
+        )
+
+    def _call(self, *words: str | Path) -> None:
+        subprocess.run(
+            [self._compiler, *map(str, words)], cwd=self._copy.folder / "build", check=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+
+
+def dumps(folder: Path) -> list[Path]:
+    """One file for each model and way of sharing in which a compiled reducer folds."""
+    files = []
+    for name in MODELS:
+        program, parameters = a_model(name)
+        batch = a_batch(program, 7)
+        expected = ALONE.engine(program, 7, micro_batch_size=1).gradient(parameters, batch, Tree()).gradient.copy()
+        for number, way in enumerate(way for way in WAYS if hasattr(way.reducer, "__cllm_reducer__")):
+            files.append(folder / f"{name}-{number}")
+            dump(files[-1], way.engine(program, 7, micro_batch_size=1), program, parameters, batch, expected)
+    return files
+
+
+def main() -> int:
+    """Returns 1 for a report, another bit or a void run."""
+    found = clang_and_archer()
+    if missing() or found is None:
+        raise SystemExit("\n".join(["The driver needs what this machine lacks:", *missing()]))
+    compiler, archer = found
+    isa = next(isa for isa in cpu.instruction_sets() if isa != "v4")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        code, output = Driver(folder, isa, compiler).run(dumps(folder), archer)
+    print(output)
+    is_void = ANNOUNCED not in output
+    print(f"ended with {code}, {output.count(REPORT)} reports{', Archer did not announce itself: VOID' * is_void}")
+    return int(code != 0 or is_void or REPORT in output)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CalledProcessError as failed:
+        raise SystemExit(f"{' '.join(failed.cmd)}\n{failed.stdout}") from None
