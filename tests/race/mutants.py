@@ -70,8 +70,8 @@ BARRIERS = (
          "        pack_part(step, w, step.n_workers)\n"),
     )),
     Mutant("nowait between the shards and their meeting", EXECUTOR, (
-        ('            for t in prange(n, schedule="static", chunksize=1):\n                meet_part(\n',
-         "                meet_part(\n"),
+        ('            if n_pairs:\n                for t in prange(n, schedule="static", chunksize=1):\n'
+         "                    meet_part(", "                if n_pairs:\n                    meet_part("),
     )),
 )
 MEMORY = (
@@ -107,7 +107,12 @@ SHARES = (
          "    for row in range(rows * part // n_parts, rows * (part + 1) // n_parts):\n        add_to("),
     ), ("embedding",)),
     Mutant("packing shared by one part too many", EXECUTOR, (
-        ("step.n_parameters, part + 1, n_parts),", "step.n_parameters, part + 1, n_parts + 1),"),
+        ("p.source, size, step.n_parameters, part + 1, n_parts),",
+         "p.source, size, step.n_parameters, part + 1, n_parts + 1),"),
+    )),
+    Mutant("columns of the total that two parts scale", EXECUTOR, (
+        ("matrix.offset, size, step.n_parameters, part, n_parts),",
+         "matrix.offset, size, step.n_parameters, max(part - 1, 0), n_parts),"),
     )),
     Mutant("slices of a member that reach into the next one's", WORK, (
         ("part_begin(n, 16, own.member + 1, own.n_parts)",
