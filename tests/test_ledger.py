@@ -100,5 +100,16 @@ def test_batches_ascend_though_steps_need_not(tmp_path: Path) -> None:
     assert (last.step, last.event, last.digest, last.more) == (300, "rewind", None, {"reasons": ["spike: high"]})
 
 
+def test_the_plugins_are_said_once_and_again_where_they_change(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    for step, version in ((0, "1.0"), (3, "1.0"), (5, "1.1"), (7, "1.1")):
+        ledger = Ledger(path)
+        ledger.begin(step, step, {"builtin": version})
+        ledger.close()
+    assert [(record.step, record.more["plugins"]) for record in read(path)] == [
+        (0, {"builtin": "1.0"}), (5, {"builtin": "1.1"}),
+    ]
+
+
 def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
     assert read(tmp_path / "ledger.jsonl") == []

@@ -46,7 +46,7 @@ def run(folder: Path, *overrides: str, checks: Any = (), name: str = "run", resu
 def events(folder: Path) -> list[tuple[Any, ...]]:
     return [
         (record.event, record.step, record.batch_index, tuple(record.more["reasons"]))
-        for record in ledger.read(folder / "ledger.jsonl") if record.event
+        for record in ledger.read(folder / "ledger.jsonl") if record.event not in (None, ledger.START)
     ]
 
 

@@ -104,9 +104,9 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     """The model in a run folder's newest checkpoint that verifies. Raises CheckpointError where there is none."""
     check_path("load", "run", run)
     check_plugins("load", plugins)
-    plugins = plugins or build_manager()
     folder = RunFolder.open(Path(run))
     config = load_config(folder.config_path)
+    plugins = plugins or build_manager(allow=config.plugins.allow)
     saved = checkpoint.load_newest(folder.checkpoints)
     if saved is None:
         raise CheckpointError("load", f"no checkpoint in {run}", "at least one", "let the run reach its first")

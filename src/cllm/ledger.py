@@ -3,10 +3,12 @@
 Two runs did the same if their ledgers are equal, byte for byte; so nothing stands in it that another machine,
 another thread count or an interruption would change. One line, `previous` being empty in the first:
 
+    {"batch_index": 0, "event": "start", "plugins": {"builtin": "0.1.0"}, "previous": "", "step": 0}
     {"batch_index": 99, "decisions": {"clip": 7}, "digest": "...", "previous": "<that of the line before>", "step": 99}
     {"batch_index": 100, "event": "skip", "previous": "...", "reasons": ["spike: ..."], "step": 99}
 
-`decisions` counts those so far, clipped updates among them, which have no line of their own.
+`start` comes again where a resumed run has other plugins, or other versions of them. `decisions` counts those so far,
+clipped updates among them, which have no line of their own.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from cllm.digest import bytes_digest
 from cllm.errors import RunFolderError
 from cllm.jsonl import LineWriter, whole_lines
 
+START = "start"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -30,7 +34,7 @@ class Record:
     batch_index: int
     digest: str | None = None
     event: str | None = None  # as a report's decision; "lower_lr" where it is an update
-    more: Mapping[str, Any] = field(default_factory=dict)  # "decisions" beside a digest, "reasons" beside an event
+    more: Mapping[str, Any] = field(default_factory=dict)  # "decisions" beside a digest, "reasons" beside a decision
 
 
 class Ledger:
@@ -42,6 +46,12 @@ class Ledger:
         # Durable: a checkpoint that survives a power cut must find the records of the steps before it.
         self._lines = LineWriter(path, durable=True)
         self._last = records[-1].batch_index if records else -1
+        self._plugins = [record.more.get("plugins") for record in records if record.event == START][-1:]
+
+    def begin(self, step: int, batch_index: int, plugins: Mapping[str, str]) -> None:
+        """Say whose code runs, versions by name, unless that is what the ledger says last."""
+        if self._plugins != [plugins]:
+            self.append(Record(step, batch_index, event=START, more={"plugins": plugins}))
 
     def append(self, record: Record) -> None:
         """Add a record, on the disk when this returns; one of an earlier batch than the last is refused."""

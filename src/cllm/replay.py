@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels, receipt
 from cllm.assemble import Outline, open_run_data, outline
-from cllm.config import from_mapping
+from cllm.config import Config, from_mapping
 from cllm.errors import IncidentError
 from cllm.hooks.plugins import Plugins
 from cllm.investigation import OTHER, SAME, Findings, Seen, compute_again
@@ -50,6 +50,11 @@ class Replayed:
         return (*found, *(["the first value that is not finite"] if self.moved else []))
 
 
+def config_of(incident: Mapping[str, Any]) -> Config:
+    """The config of the run that had it."""
+    return from_mapping(incident["config"])
+
+
 def replay(path: Path, plugins: Plugins, n_threads: int | None = None) -> Replayed:
     """By the engine on n_threads (left out: as the run), then op by op on one.
 
@@ -58,7 +63,7 @@ def replay(path: Path, plugins: Plugins, n_threads: int | None = None) -> Replay
     """
     incident = receipt.read(path)
     _refuse_other_numerics(incident)
-    config = from_mapping(incident["config"])
+    config = config_of(incident)
     threads = n_threads or int(incident["versions"]["n_threads"])
     config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, threads=threads))
     with TemporaryDirectory() as temporary:

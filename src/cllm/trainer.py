@@ -56,7 +56,7 @@ class Trainer:
         reducer: Reducer | None = None, checks: Sequence[StabilityCheck] | None = None,
     ) -> None:
         check_trainer_arguments(config, out, resume, init_from, plugins, reducer, checks)
-        self.plugins = plugins or build_manager()
+        self.plugins = plugins or build_manager(allow=config.plugins.allow)
         own_checks = labelled(checks or [], taken={"finite", *config.checks})
         if resume is None:
             self.folder = RunFolder.create(name=config.name, out=Path(out) if out else None)
@@ -107,6 +107,7 @@ class Trainer:
         self.folder.cut_after(self.state.batch_index)
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         self.ledger = self.folder.open_ledger()
+        self.ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())
         self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
         train = self.config.train
         self.debug = Debug.of(

@@ -31,7 +31,7 @@ PROTOCOLS = (
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
-    schema.DistConfig,
+    schema.DistConfig, schema.PluginsConfig,
 )
 
 

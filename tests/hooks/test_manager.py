@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cllm.errors import PluginError, UsageError
+from cllm import __version__, ledger
+from cllm.cli import main
+from cllm.errors import ConfigError, PluginError, UsageError
 from cllm.hooks import found
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import PluginRow, Plugins
@@ -293,3 +296,79 @@ def test_trace_prints_each_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setenv("CLLM_TRACE_PLUGINS", "1")
     build_manager()
     assert "cllm: trace: cllm_register_reducers of plugin builtin\n" in capsys.readouterr().err
+
+
+WRITES = """
+from pathlib import Path
+Path({path!r}).write_text("it ran")
+"""
+
+
+def writing(shelf: Shelf, tmp_path: Path, name: str = "mine", distribution: str = "some-package") -> Path:
+    """An installed plugin that writes a file where it is imported."""
+    trace = tmp_path / f"{name}.trace"
+    shelf.install(name, WRITES.format(path=str(trace)) + GOOD.format(name=f"{name}.x"), distribution=distribution)
+    return trace
+
+
+@pytest.mark.parametrize(
+    ("options", "runs", "problem"),
+    [
+        ({}, True, None),
+        ({"installed": False}, False, "--no-plugins"),
+        ({"installed": False, "plugins": ["mine"]}, True, None),
+        ({"allow": []}, False, "[plugins] allow does not name its package"),
+        ({"allow": ["another"]}, False, "[plugins] allow does not name its package"),
+        ({"allow": ["Some_Package"]}, True, None),
+        ({"allow": ["some-package"], "installed": False}, False, "--no-plugins"),
+        ({"plugins": ["no:mine"]}, False, None),
+    ],
+)
+def test_code_that_is_not_let_in_does_not_run(
+    options: dict[str, Any], runs: bool, problem: str | None, shelf: Shelf, tmp_path: Path
+) -> None:
+    trace = writing(shelf, tmp_path)
+    plugins = build_manager(**options)
+    assert trace.exists() == runs
+    mine = row(plugins, "mine")
+    assert (mine.state, mine.problem) == ("active" if runs else "left out", problem)
+    assert ("mine.x" in plugins.names("reducer")) == runs
+    assert ("mine" in plugins.versions()) == runs
+
+
+def test_what_is_demanded_and_not_allowed_is_an_error(shelf: Shelf, tmp_path: Path) -> None:
+    trace = writing(shelf, tmp_path)
+    with pytest.raises(UsageError, match=r"-p: mine of some-package; expected a plugin of another; add it to \[plug"):
+        build_manager(["mine"], allow=["another"])
+    plugins = build_manager(allow=[])
+    with pytest.raises(ConfigError, match=r"mine\.x.*left out mine \(some-package: \[plugins\] allow does not name"):
+        plugins.find("reducer", "mine.x")
+    assert not trace.exists()
+
+
+def test_a_file_that_is_named_needs_no_leave(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(GOOD.format(name="own.x"))
+    plugins = build_manager([str(tmp_path / "own.py")], installed=False, allow=[])
+    assert "own.x" in plugins.names("reducer")
+
+
+@pytest.mark.parametrize("how", ["option", "config", "run"])
+def test_commands_let_in_what_they_are_told(how: str, shelf: Shelf, tmp_path: Path) -> None:
+    """Of a run, what its config allows: an evaluation loads no more than the training did."""
+    trace = writing(shelf, tmp_path)
+    book = tmp_path / "book.txt"
+    book.write_text("The same again and again. " * 200)
+    config = tmp_path / "run.toml"
+    allow = "" if how == "option" else "[plugins]\nallow = []\n"
+    config.write_text(f'{allow}[model]\npreset = "tiny"\nblock_size = 8\n[data]\npath = "{book}"\n[train]\nsteps = 2\n'
+                      "[schedule]\nwarmup_steps = 0\n")
+    extra = ["--no-plugins"] if how == "option" else []
+    assert main(["train", str(config), "--out", str(tmp_path / "run"), *extra]) == 0
+    assert not trace.exists()
+    if how == "run":
+        assert main(["eval", str(tmp_path / "run")]) == 0
+        assert main(["generate", str(tmp_path / "run"), "The", "--tokens", "2"]) == 0
+        assert not trace.exists()
+        assert main(["eval", str(tmp_path / "run"), "-p", "mine"]) == 2
+    start = ledger.read(tmp_path / "run/ledger.jsonl")[0]
+    assert (start.event, start.more) == ("start", {"plugins": {"builtin": __version__}})

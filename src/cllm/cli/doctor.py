@@ -9,9 +9,9 @@ from typing import Any
 
 from cllm import env, kernels
 from cllm._kernels import cpu
+from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, print_json
 from cllm.errors import UsageError
-from cllm.hooks.manager import build_manager
 from cllm.machine import cores, default_threads, memory_limit
 from cllm.version import __version__
 
@@ -54,7 +54,7 @@ def facts() -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> int:
     found = facts()
-    rows = build_manager(options.plugins, strict=options.strict_plugins).list()
+    rows = gathered(options).list()
     if options.expected:
         return _assert(found, options.expected)
     if options.json:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cllm.cli.gathering import gathered_for
 from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
 from cllm.errors import count
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.calling import warn
-from cllm.hooks.manager import build_manager
 
 EXAMPLE = """\
 example:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered_for(options, options.folder, "eval")
     result = evaluate_run(options.folder, plugins, options.threads)
     warn(*result.warnings)
     if options.json:

@@ -7,11 +7,11 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+from cllm.cli.gathering import gathered_for
 from cllm.cli.options import add_plugin_options, add_threads, not_empty, real, whole
 from cllm.cli.terminal import visible_pieces
 from cllm.generate import load
 from cllm.hooks.calling import warn
-from cllm.hooks.manager import build_manager
 from cllm.philox import SEED_BITS
 from cllm.sampling import Sampling
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = load(options.folder, build_manager(options.plugins, strict=options.strict_plugins))
+    model = load(options.folder, gathered_for(options, options.folder, "load"))
     warn(*model.warnings)
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     stream = model.stream(options.prompt, options.tokens, sampling, options.stop, options.threads)

@@ -16,6 +16,8 @@ from cllm.env import MOST_THREADS
 def add_plugin_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", dest="plugins", action="append", default=[], metavar="PLUGIN",
                         help="load a plugin: ./file.py, a module, or no:NAME to leave one out")
+    parser.add_argument("--no-plugins", action="store_true",
+                        help="load nothing of installed packages, but for what -p names: plugins run code")
     parser.add_argument("--strict-plugins", action="store_true", help="fail where a plugin is broken, even if unused")
 
 

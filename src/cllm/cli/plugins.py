@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
+from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, print_json
 from cllm.errors import UsageError, did_you_mean
-from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import PluginRow
 
 EXAMPLE = """\
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if (options.action == "show") != (options.name is not None):
         came = "show without a name" if options.name is None else f"{options.action} with {options.name!r}"
         raise UsageError("plugins", came, "a name with show, and with nothing else", "as in cllm plugins show spike")
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered(options)
     rows = plugins.list()
     if options.action == "show":
         rows = _called(options.name, rows)

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cllm.assemble import kinds_of
+from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, new_folder, print_json, real, whole
 from cllm.config import DataConfig
 from cllm.data.kinds import chosen_tokenizer
 from cllm.data.prepare import prepare
 from cllm.errors import UsageError, count
-from cllm.hooks.manager import build_manager
 
 EXAMPLE = """\
 examples:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered(options)
     if not options.source and plugins.find("dataset", options.loader).requires("source"):
         came, expected = f"{options.loader} without a source", "what it shall read: files, folders, patterns"
         raise UsageError("prepare", came, expected, f"as in cllm prepare {options.loader} PATH")

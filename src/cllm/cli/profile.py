@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cllm.assemble import assemble, open_run_data
+from cllm.cli.gathering import gathered
 from cllm.cli.options import (
     add_json,
     add_overrides,
@@ -19,7 +20,6 @@ from cllm.cli.options import (
 )
 from cllm.config import load_config
 from cllm.errors import count
-from cllm.hooks.manager import build_manager
 from cllm.profiling.peak import Peak, measure_peak
 from cllm.profiling.profile import Profile, profile
 from cllm.profiling.trace import write_trace
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     path = RunFolder.open(options.path, "profile").config_path if options.path.is_dir() else options.path
     config = load_config(path, overrides_of(options))
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered(options, config)
     with TemporaryDirectory() as cache:
         parts = assemble(config, open_run_data(config, plugins, Path(cache)), plugins)
         peak = measure_peak(parts.n_threads)

@@ -11,12 +11,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from cllm import receipt
 from cllm.cli import OTHER_BITS
+from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
 from cllm.cli.terminal import visible
 from cllm.errors import IncidentError, count
-from cllm.hooks.manager import build_manager
-from cllm.replay import Replayed, replay
+from cllm.replay import Replayed, config_of, replay
 
 EXAMPLE = """\
 examples:
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered(options, config_of(receipt.read(options.incident)))
     result = replay(options.incident, plugins, options.threads)
     if options.html is not None:
         _write_html(options.html, result)

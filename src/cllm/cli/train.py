@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
+from cllm.cli.gathering import gathered
 from cllm.cli.options import (
     add_overrides,
     add_plugin_options,
@@ -22,7 +23,6 @@ from cllm.cli.terminal import visible
 from cllm.config import Config, load_config, located, to_toml
 from cllm.errors import UsageError, count
 from cllm.hooks.calling import warn
-from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
 from cllm.jsonl import line_of
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     config = config_of(options)
-    plugins = build_manager(options.plugins, strict=options.strict_plugins)
+    plugins = gathered(options, config)
     if options.dry_run:
         return _dry_run(config, plugins, options.json)
     from cllm.trainer import Trainer

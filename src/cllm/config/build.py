@@ -20,6 +20,7 @@ from cllm.config.schema import (
     DistConfig,
     ModelConfig,
     Part,
+    PluginsConfig,
     RunName,
     TrainConfig,
 )
@@ -49,6 +50,7 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
         sinks=_labelled(_table(values, "sinks"), "sinks", DEFAULT_SINKS),
         checkpoint=to_struct(CheckpointConfig, _table(values, "checkpoint"), "[checkpoint]"),
         dist=to_struct(DistConfig, _table(values, "dist"), "[dist]"),
+        plugins=to_struct(PluginsConfig, _table(values, "plugins"), "[plugins]"),
     )
     check_rules(config)
     return config

@@ -44,6 +44,7 @@ FREE_ON_RESUME = (
     "checkpoint.",
     "sinks.",
     "dist.",
+    "plugins.",
 )
 
 

@@ -160,6 +160,15 @@ class DistConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     communicator: Text = "single"
 
 
+class PluginsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[plugins] Whose code may run.
+
+    allow: packages whose plugins may be loaded, by their names for pip; left out, all that are installed
+    """
+
+    allow: list[Text] | None = None
+
+
 DEFAULT_CHECKS = {"finite": Part("finite"), "clip": Part("clip"), "spike": Part("spike")}
 DEFAULT_SINKS = {"console": Part("console"), "jsonl": Part("jsonl")}
 
@@ -178,6 +187,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sinks: tables by label, likewise; console and jsonl are there unless set to false
     checkpoint: when states are saved and which are kept
     dist: how several processes work together
+    plugins: whose code may run
     """
 
     name: RunName = "run"
@@ -191,6 +201,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sinks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_SINKS))
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     dist: DistConfig = field(default_factory=DistConfig)
+    plugins: PluginsConfig = field(default_factory=PluginsConfig)
 
     @property
     def tokens_per_step(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Found:
     location: str
     load: Callable[[], object]
     demanded: bool = False  # named with -p: then an error in it is an error of the command
+    is_installed: bool = False  # an installed package brings it, and nobody need have named it
 
     @property
     def package(self) -> str:
@@ -50,7 +52,12 @@ def installed() -> Iterator[Found]:
     entries = metadata.entry_points(group=PROJECT)
     for entry in sorted(entries, key=lambda entry: (entry.name, entry.value)):
         distribution = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
-        yield Found(entry.name, *distribution, entry.value, entry.load)
+        yield Found(entry.name, *distribution, entry.value, entry.load, is_installed=True)
+
+
+def normal(distribution: str) -> str:
+    """The name of a package as indexes compare it: cllm-robust, cllm_robust and CLLM.Robust are one."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def named(argument: str) -> Found:

@@ -42,22 +42,25 @@ REGISTRY: Mapping[str, type[Spec]] = {
 }
 
 
-def build_manager(plugins: Sequence[str] = (), strict: bool = False) -> Plugins:
+def build_manager(
+    plugins: Sequence[str] = (), strict: bool = False, *, installed: bool = True, allow: Sequence[str] | None = None
+) -> Plugins:
     """Gather cllm's own plugin, those of installed packages and those of `plugins`, the values of `-p`.
 
     "./file.py" and "package.module" add a plugin, "no:NAME" leaves one out. A plugin that is broken is left
     out and shown so in `Plugins.list()`; it is a PluginError if `plugins` names it, and any is with
-    `strict`. Raises UsageError for a `-p` that makes no sense and PluginError for two plugins, or two parts
-    of one kind, with one name.
+    `strict`. Without `installed` nothing of installed packages is imported but what `plugins` names, and with `allow`
+    nothing but what these packages bring. Raises UsageError for a `-p` that makes no sense and PluginError for two
+    plugins, or two parts of one kind, with one name.
     """
-    candidates = _candidates(plugins)
+    candidates = _candidates(plugins, installed, allow)
     hooks = pluggy.PluginManager(hookspecs.PROJECT)
     hooks.add_hookspecs(hookspecs)
     rows: list[PluginRow] = []
     registered: dict[tuple[str, str], Registered] = {}
-    for candidate, is_wanted in candidates:
-        if not is_wanted:
-            rows.append(_row(candidate, "left out"))
+    for candidate, why_not in candidates:
+        if why_not is not None:
+            rows.append(replace(_row(candidate, "left out"), problem=why_not or None))
             continue
         try:
             specs = _take_in(hooks, candidate)
@@ -79,8 +82,10 @@ def build_manager(plugins: Sequence[str] = (), strict: bool = False) -> Plugins:
     return Plugins(rows, registered, Events(hooks))
 
 
-def _candidates(arguments: Sequence[str]) -> list[tuple[Found, bool]]:
-    """Every plugin there is, and whether it is wanted: cllm's own, installed ones by name, then -p in its order."""
+def _candidates(
+    arguments: Sequence[str], installed: bool, allow: Sequence[str] | None
+) -> list[tuple[Found, str | None]]:
+    """Every plugin there is, and why it is not wanted, if so: cllm's own, installed ones by name, then those of -p."""
     without = {argument.removeprefix("no:") for argument in arguments if argument.startswith("no:")}
     asked = dict.fromkeys(argument for argument in arguments if not argument.startswith("no:"))
     candidates = [found.builtin(), *found.installed()]
@@ -89,12 +94,27 @@ def _candidates(arguments: Sequence[str]) -> list[tuple[Found, bool]]:
     candidates = [replace(one, demanded=one.demanded or one.name in asked) for one in candidates]
     candidates += [found.named(argument) for argument in asked if argument not in names]
     _check_left_out(without, candidates)
-    wanted = [one for one in candidates if one.name not in without]
+    reasons = {one: _reason(one, without, installed, allow) for one in candidates}
+    wanted = [one for one in candidates if reasons[one] is None]
     for number, one in enumerate(wanted):
         for other in wanted[:number]:
             if one.name == other.name:
                 raise _twins(other, one)
-    return [(one, one.name not in without) for one in candidates]
+    return list(reasons.items())
+
+
+def _reason(one: Found, without: set[str], installed: bool, allow: Sequence[str] | None) -> str | None:
+    """Why it is left out, in a word or none; None where it is not. UsageError for -p of what may not be loaded."""
+    if one.name in without:
+        return ""
+    if not one.is_installed:
+        return None
+    if allow is not None and found.normal(one.distribution) not in map(found.normal, allow):
+        if one.demanded:
+            expected = f"a plugin of {', '.join(allow)}" if allow else "none"
+            raise UsageError("-p", f"{one.name} of {one.distribution}", expected, "add it to [plugins] allow")
+        return "[plugins] allow does not name its package"
+    return None if installed or one.demanded else "--no-plugins"
 
 
 def _check_left_out(without: set[str], candidates: list[Found]) -> None:

@@ -70,6 +70,10 @@ class Plugins:
             if row.state == "active"
         ]
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the active plugins by name, which no machine changes: what the ledger says of them."""
+        return {row.name: row.version for row in self._rows if row.state == "active"}
+
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of a kind ("reducer") that a config can use, sorted."""
         return tuple(sorted(name for one, name in self._registered if one == kind))
@@ -163,9 +167,11 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str, label: str) -> ConfigError:
         came = f"{_place(kind, Part(name), label)[0]} = {shown(name)}"
-        broken = [f"{row.name} ({row.distribution}: {row.problem})" for row in self._rows if row.state == "broken"]
-        if broken:
-            came += f", while broken plugins were left out: {'; '.join(broken)}"
+        missing = [
+            f"{row.state} {row.name} ({row.distribution}: {row.problem})" for row in self._rows if row.problem
+        ]
+        if missing:
+            came += f", while there are plugins that were not loaded: {'; '.join(missing)}"
         names = self.names(kind)
         return ConfigError("config", came, choices(names), _advice(name, names))
 

@@ -148,7 +148,7 @@ def _serve(pipe: Connection, config: Config, n_threads: int) -> None:
     with TemporaryDirectory() as folder:
         try:
             config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, threads=n_threads))
-            plugins = build_manager()
+            plugins = build_manager(allow=config.plugins.allow)
             parts = assemble(config, open_run_data(config, plugins, Path(folder)), plugins)
             while True:
                 what, n = pipe.recv()
