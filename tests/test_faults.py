@@ -140,6 +140,7 @@ def test_every_fault_is_stopped_before_the_update_and_found_where_it_was_made(
     numbers = itertools.count()
     for model, lockstep in RUNS:
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("os.fsync", lambda descriptor: None)  # hundreds of runs that nobody will need after a crash
             if lockstep:
                 always_in_lockstep(patch)
             overrides = [f"model.{key}={str(value).lower()}" for key, value in model.items()]
