@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from cllm import kernels
 from cllm._kernels import cpu
 from cllm.engine import Engine
+from tests.evidence import record
 from tests.models import CONFIGS, Tree, a_batch, a_model, digest
 from tests.runs import config, digest_of, finish, leave_half_way, train
 
@@ -35,6 +37,16 @@ RUNS = {
 }
 OVERRIDES = {"plain": "train.seed=1", "dropout": "model.dropout=0.1", "bf16": "model.dtype=bfloat16"}
 COURSES = ("whole", "resumed")
+N_STEPS = {"whole": 12, "resumed": 14}  # of a run; the resumed one makes two of them again
+
+
+@pytest.fixture(scope="module", autouse=True)
+def held() -> Iterator[list[tuple[str, int]]]:
+    """The digests that were found as they stand here, each with the steps that led to it: for the table."""
+    found: list[tuple[str, int]] = []
+    yield found
+    steps, digests = sum(steps for _, steps in found), len({digest for digest, _ in found})
+    record("bits", steps=steps, configurations=len(found), digests=digests)
 
 
 def gradient_digest(name: str, n_threads: int, threads_per_shard: int | None = None) -> str:
@@ -59,22 +71,25 @@ def run_digest(name: str, course: str, n_threads: int, folder: Path) -> str:
 
 @pytest.mark.parametrize("n_threads", THREADS)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_gradient(name: str, n_threads: int) -> None:
+def test_gradient(name: str, n_threads: int, held: list[tuple[str, int]]) -> None:
     assert gradient_digest(name, n_threads) == GRADIENTS[name]
+    held.append((name, 1))
 
 
 @pytest.mark.parametrize("n_threads", (2, 3, 8))
 @pytest.mark.parametrize("name", CONFIGS)
-def test_gradient_of_a_team(name: str, n_threads: int) -> None:
+def test_gradient_of_a_team(name: str, n_threads: int, held: list[tuple[str, int]]) -> None:
     """All threads share one shard after the other."""
     assert gradient_digest(name, n_threads, threads_per_shard=n_threads) == GRADIENTS[name]
+    held.append((name, 1))
 
 
 @pytest.mark.parametrize("n_threads", THREADS)
 @pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("name", RUNS)
-def test_run(name: str, course: str, n_threads: int, tmp_path: Path) -> None:
+def test_run(name: str, course: str, n_threads: int, tmp_path: Path, held: list[tuple[str, int]]) -> None:
     assert run_digest(name, course, n_threads, tmp_path) == RUNS[name]
+    held.append((f"run {name}", N_STEPS[course]))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -95,7 +110,7 @@ print(*[run_digest(name, "resumed", 2, Path(folder)) for name, folder in zip(RUN
 
 
 @pytest.mark.parametrize("isa", cpu.instruction_sets())
-def test_every_instruction_set(isa: str, tmp_path: Path) -> None:
+def test_every_instruction_set(isa: str, tmp_path: Path, held: list[tuple[str, int]]) -> None:
     """In a process of its own, because the choice is made at import."""
     folders = [tmp_path / name for name in RUNS]
     for folder in folders:
@@ -105,6 +120,7 @@ def test_every_instruction_set(isa: str, tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )
     assert run.stdout.split() == [isa, *GRADIENTS.values(), *RUNS.values()]
+    held += [(name, 1) for name in GRADIENTS] + [(f"run {name}", N_STEPS["resumed"]) for name in RUNS]
 
 
 def test_the_numerics_version_is_the_one_that_the_digests_were_made_with() -> None:

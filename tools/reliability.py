@@ -19,6 +19,11 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"
 
 # Row -> (what stands in the first column, the sentence that its numbers fill, the command that counts them).
 ROWS: dict[str, tuple[str, str, str]] = {
+    "bits": (
+        "Gradients and runs held to the bit, on 1 to 16 threads, in teams, resumed, on every instruction set",
+        "{steps:,} steps in {configurations} configurations: {digests} digests, one for each model and its data",
+        "pytest tests/test_golden.py",
+    ),
     "faults": (
         "NaNs and infinities, after every op and in every direction",
         "{injected} injected, {stopped} stopped before the update, {located} found where they were made",
