@@ -1,9 +1,10 @@
 """The quick form of the race suite: the kernels' C in a program of its own under ThreadSanitizer, without Python.
 
-    python -m tools.driver
+    python -m tools.driver [--bits-only]
 
 Python only makes what the program (tests/race/driver.c) works on: one step of each way of sharing, with the gradient
 that must come out. Models in bfloat16 are left to the race suite: their kernels are chosen when Python loads a module.
+--bits-only: compiled by the C compiler that is at hand, without the sanitizer, which is part of the default tox.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from cllm._kernels import cpu
 from tests.models import Tree, a_batch, a_model
 from tests.race.dump import dump
 from tests.sharing import ALONE, WAYS
-from tools.kernelcopy import ROOT, KernelCopy
+from tools.kernelcopy import ROOT, KernelCopy, c_compiler
 from tools.sanitizer import ANNOUNCED, REPORT, SANITIZED, clang_and_archer, missing, python_library, run_to_end
 
 N_STEPS = 8
+PATIENCE = 600.0
 MODELS = ("plain", "dropout", "odd")
 KERNELS = ROOT / "src/cllm/_kernels"
 MODULES = tuple(name for name in kernels.OP_MODULES if not name.endswith("_bf16"))
@@ -46,23 +48,26 @@ ALL = '#include "driver.h"\nextern const Named {declared};\nconst Named *const a
 class Driver:
     """The program, in a folder."""
 
-    def __init__(self, folder: Path, isa: str, compiler: str) -> None:
+    def __init__(self, folder: Path, isa: str, compiler: str, is_sanitized: bool) -> None:
         (folder / "copy").mkdir()
         self._folder, self._isa, self._compiler = folder, isa, compiler
-        self._copy = KernelCopy(folder / "copy", isa, compiler, SANITIZED)
+        self._flags = ["-fsanitize=thread"] if is_sanitized else []
+        self._copy = KernelCopy(folder / "copy", isa, compiler, SANITIZED if is_sanitized else ())
         self._commands = json.loads((self._copy.folder / "build/compile_commands.json").read_text())
         self._tiles = f"src/cllm/_kernels/libtile_{isa}.a"
         self._copy.make(self._tiles, *(self._generated(name) for name in (*MODULES, "reduce", "executor")))
         objects = [self._compiled(name, self._source(name)) for name in (*MODULES, "reduce", "all", "executor")]
         self._link(objects)
 
-    def run(self, files: Sequence[Path], archer: Path) -> tuple[int | None, str]:
+    def run(self, files: Sequence[Path], archer: Path | None) -> tuple[int | None, str]:
+        words = [str(self._folder / "driver"), str(N_STEPS), *map(str, files)]
+        if archer is None:
+            return run_to_end(words, dict(os.environ), PATIENCE)
         environment = {
             **os.environ, "OMP_TOOL_LIBRARIES": str(archer), "ARCHER_OPTIONS": "verbose=1",
             "TSAN_OPTIONS": "exitcode=66 ignore_noninstrumented_modules=1", "OMP_WAIT_POLICY": "passive",
         }
-        words = ["setarch", "-R", str(self._folder / "driver"), str(N_STEPS), *map(str, files)]
-        return run_to_end(words, environment, 600.0)
+        return run_to_end(["setarch", "-R", *words], environment, PATIENCE)
 
     def _generated(self, module: str) -> str:
         return f"src/cllm/_kernels/{module}_{self._isa}.abi3.so.p/{module}.pyx.c"
@@ -97,7 +102,7 @@ class Driver:
 
     def _link(self, objects: Sequence[str]) -> None:
         self._call(
-            "-fsanitize=thread", "-fopenmp", *objects, self._tiles, *python_library(), "-lm",
+            *self._flags, "-fopenmp", *objects, self._tiles, *python_library(), "-lm",
             "-o", self._folder / "driver",
         )
 
@@ -121,24 +126,25 @@ def dumps(folder: Path) -> list[Path]:
     return files
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Returns 1 for a report, another bit or a void run."""
-    found = clang_and_archer()
-    if missing() or found is None:
+    is_sanitized = arguments != ["--bits-only"]
+    found = clang_and_archer() if is_sanitized else (c_compiler(), None)
+    if found is None or (is_sanitized and missing()):
         raise SystemExit("\n".join(["The driver needs what this machine lacks:", *missing()]))
     compiler, archer = found
     isa = next(isa for isa in cpu.instruction_sets() if isa != "v4")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        code, output = Driver(folder, isa, compiler).run(dumps(folder), archer)
+        code, output = Driver(folder, isa, compiler, is_sanitized).run(dumps(folder), archer)
     print(output)
-    is_void = ANNOUNCED not in output
+    is_void = is_sanitized and ANNOUNCED not in output
     print(f"ended with {code}, {output.count(REPORT)} reports{', Archer did not announce itself: VOID' * is_void}")
     return int(code != 0 or is_void or REPORT in output)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except CalledProcessError as failed:
         raise SystemExit(f"{' '.join(failed.cmd)}\n{failed.stdout}") from None

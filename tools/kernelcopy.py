@@ -25,6 +25,11 @@ def missing_tools() -> list[str]:
     return [name for name in TOOLS if shutil.which(name, path=_path()) is None]
 
 
+def c_compiler() -> str:
+    """The one that is asked for in CC, or the one that is at hand."""
+    return os.environ.get("CC") or shutil.which("cc") or "gcc"
+
+
 def _path() -> str:
     """Where commands are looked for: first beside this Python, which may be that of an environment nobody activated."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

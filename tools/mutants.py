@@ -9,8 +9,6 @@ need no sanitizer.
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
 from argparse import ArgumentParser
@@ -23,11 +21,11 @@ from tempfile import TemporaryDirectory
 from cllm._kernels import cpu
 from tests.evidence import record
 from tests.race.mutants import MUTANTS, SHORT, Mutant
-from tools.kernelcopy import KernelCopy
+from tools.kernelcopy import KernelCopy, c_compiler
 from tools.sanitizer import RaceBuild, missing, run_to_end
 
 SCENARIO = ["-m", "tests.race.scenario"]
-PATIENCE = 60.0  # seconds after which a run hangs: it takes 5, and under the sanitizer 30
+PATIENCE = 600.0  # seconds for a run without a mistake, which takes 5, and under the sanitizer 30
 
 
 class Digests:
@@ -36,13 +34,13 @@ class Digests:
     def __init__(self, folder: Path, isa: str, kernels: set[str]) -> None:
         """kernels: those that will be built; the others are the installed ones."""
         folder.mkdir()
-        self.copy = KernelCopy(folder, isa, os.environ.get("CC") or shutil.which("cc") or "gcc")
+        self.copy = KernelCopy(folder, isa, c_compiler())
         self.copy.build(*kernels)
         self.copy.take_installed()
 
-    def verdict(self) -> str | None:
-        """How the copy as it is was caught, None if it was not."""
-        code, output = run_to_end([sys.executable, "-S", *SCENARIO], self.copy.environment(), PATIENCE)
+    def verdict(self, patience: float) -> str | None:
+        """How the copy as it is was caught, None if it was not; in so many seconds it is done, or hangs."""
+        code, output = run_to_end([sys.executable, "-S", *SCENARIO], self.copy.environment(), patience)
         if code is None or code < 0:
             return "it hangs" if code is None else f"it ends by signal {-code}"
         return output.strip().rpartition("\n")[2] if code else None
@@ -56,9 +54,9 @@ class Sanitizer:
         self._build = RaceBuild(folder, isa)
         self.copy = self._build.copy
 
-    def verdict(self) -> str | None:
-        """How the copy as it is was caught, None if it was not."""
-        found = self._build.run(SCENARIO, 4 * PATIENCE, halts=True)
+    def verdict(self, patience: float) -> str | None:
+        """How the copy as it is was caught, None if it was not; in so many seconds it is done, or hangs."""
+        found = self._build.run(SCENARIO, patience, halts=True)
         if found.is_void:
             raise SystemExit(f"Archer did not announce itself: the run is void\n{found.output}")
         if found.reports:
@@ -85,13 +83,13 @@ def seeded(mutant: Mutant, copy: KernelCopy) -> Iterator[None]:
         path.write_text(right, encoding="utf-8")
 
 
-def caught(mutant: Mutant, builds: list[Digests | Sanitizer]) -> str | None:
+def caught(mutant: Mutant, builds: dict[Digests | Sanitizer, float]) -> str | None:
     """How, by the first build that does; every build ends as it was."""
     how = None
-    for build in builds:
+    for build, patience in builds.items():
         if how is None:
             with seeded(mutant, build.copy):
-                how = build.verdict()
+                how = build.verdict(patience)
             if mutant.kernels:
                 build.copy.build(*mutant.kernels)
     return how
@@ -109,8 +107,7 @@ def main(arguments: list[str]) -> int:
         raise SystemExit("\n".join(["To seed races that only a sanitizer sees, this machine lacks", *missing()]))
     begin = time.monotonic()
     with TemporaryDirectory() as name:
-        builds = builds_for(Path(name), chosen, options.digests_only)
-        refuse_unless_right(builds)
+        builds = {build: patience_with(build) for build in builds_for(Path(name), chosen, options.digests_only)}
         n_caught = sum(report(mutant, caught(mutant, builds)) for mutant in chosen)
     print(f"{n_caught} of {len(chosen)} seeded races caught, {100 * n_caught // len(chosen)} %", flush=True)
     if not options.names and not options.digests_only:
@@ -125,12 +122,13 @@ def builds_for(folder: Path, chosen: list[Mutant], digests_only: bool) -> list[D
     return builds if digests_only else [*builds, Sanitizer(folder / "sanitizer", isa)]
 
 
-def refuse_unless_right(builds: list[Digests | Sanitizer]) -> None:
-    """Without a mistake nothing may be caught, or nothing follows."""
-    for build in builds:
-        how = build.verdict()
-        if how is not None:
-            raise SystemExit(f"without any mutant: {how}")
+def patience_with(build: Digests | Sanitizer) -> float:
+    """Many times the seconds that a run takes without a mistake; in which nothing may be caught, or nothing follows."""
+    begin = time.monotonic()
+    how = build.verdict(PATIENCE)
+    if how is not None:
+        raise SystemExit(f"without any mutant: {how}")
+    return 30.0 + 6.0 * (time.monotonic() - begin)
 
 
 def report(mutant: Mutant, how: str | None) -> bool:

@@ -21,7 +21,7 @@ typedef struct { int64_t old, size, kind; char *place; } Piece;
 typedef struct {
     int64_t ops, n_ops, packings, n_packings, workers, n_workers, ranges, lockstep, parameters, n_parameters, packed;
     int64_t tokens, targets, weights, losses, sequence, shard_loss, shard_weight, n_shards, time, batch, seed;
-    int64_t renumbered, rows, n_rows, named, named_step, pairs, n_pairs, total, expected;
+    int64_t renumbered, rows, n_rows, named, named_step, pairs, n_pairs, total, matrices, n_matrices, sums, expected;
 } Scene;
 typedef struct { Scene scene; Piece *pieces; int64_t n_pieces; } Dump;
 
@@ -121,8 +121,12 @@ static Step step_of(const Dump *dump, Meeting *meetings, const Reducer *reducer)
 }
 
 /* What Executor.fold does. */
-static void run(Step *step, const int64_t *pairs, int64_t n_pairs, float *total)
+static void run(Step *step, const Dump *dump)
 {
+    const Scene *s = &dump->scene;
+    const int64_t *pairs = moved(dump, s->pairs);
+    float *total = moved(dump, s->total), *sums = moved(dump, s->sums);
+    void *matrices = moved(dump, s->matrices);
     int n = step->n_workers;
     step->leave = step->n_started = step->n_finished = 0;
     memset(step->meetings, 0, (size_t)n * sizeof(Meeting));
@@ -134,8 +138,12 @@ static void run(Step *step, const int64_t *pairs, int64_t n_pairs, float *total)
         }
 #pragma omp for schedule(static, 1)
         for (int t = 0; t < n; t++) CALL(run_worker)(step, t);
+        if (s->n_pairs) {
 #pragma omp for schedule(static, 1)
-        for (int t = 0; t < n; t++) CALL(meet_part)(step, pairs, n_pairs, total, t, n);
+            for (int t = 0; t < n; t++) CALL(meet_part)(step, pairs, s->n_pairs, t, n);
+        }
+#pragma omp for schedule(static, 1)
+        for (int t = 0; t < n; t++) CALL(scale_part)(step, total, matrices, (int)s->n_matrices, sums, t, n);
     }
 }
 
@@ -152,7 +160,7 @@ static int is_right(const Dump *dump, int n_steps)
     for (int i = 0; i < n_steps; i++) {
         Disorder disorder = {identity, identity, NULL, i / 2 % n};
         step.disorder = i % 2 ? &disorder : NULL;
-        run(&step, moved(dump, s->pairs), s->n_pairs, total);
+        run(&step, dump);
         right &= memcmp(total, moved(dump, s->expected), (size_t)s->n_parameters * sizeof(float)) == 0;
     }
     free(identity), free(meetings);

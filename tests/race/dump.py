@@ -17,7 +17,7 @@ SCENE = (
     "ops", "n_ops", "packings", "n_packings", "workers", "n_workers", "ranges", "lockstep", "parameters",
     "n_parameters", "packed", "tokens", "targets", "weights", "losses", "sequence", "shard_loss", "shard_weight",
     "n_shards", "time", "batch", "seed", "renumbered", "rows", "n_rows", "named", "named_step", "pairs", "n_pairs",
-    "total", "expected",
+    "total", "matrices", "n_matrices", "sums", "expected",
 )
 EMPTY, FULL, ADDRESSES = range(3)  # what a piece holds
 
@@ -33,16 +33,19 @@ def dump(
         "ops": lowered.ops, "packings": lowered.packings, "workers": workers.records, "ranges": lowered.ranges,
         "parameters": parameters, "tokens": batch.inputs, "targets": batch.targets, "weights": batch.weights,
         "sequence": engine.boundaries, "pairs": memory.pairs, "expected": expected,
+        "matrices": engine.norms._matrices,
         "renumbered": named.renumbered if named else None, "rows": named.rows if named else None,
     }
     empty = {
         "packed": engine._packed, "losses": engine._losses, "shard_loss": engine._shard_loss,
         "shard_weight": engine._shard_weight, "total": memory.total, "named": named.memory if named else None,
+        "sums": engine.norms._sums,
     }
     numbers = {
         "n_ops": len(lowered.ops), "n_packings": len(lowered.packings), "n_workers": engine.n_threads,
         "lockstep": int(engine.lockstep), "n_parameters": program.n_trainable, "n_shards": engine.n_shards,
         "time": program.block_size, "batch": batch.index, "seed": engine.seed, "n_pairs": len(memory.pairs),
+        "n_matrices": len(engine.norms._matrices),
         "n_rows": len(named.rows) if named else 0, "named_step": named.shard_size if named else 0,
     }
     arrays = {name: array for name, array in {**full, **empty}.items() if array is not None and array.size}
