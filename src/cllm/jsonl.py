@@ -97,11 +97,16 @@ def cut_from(path: Path, batch_index: int) -> None:
             os.fsync(file.fileno())
 
 
-def _number(line: bytes, key: str) -> float:
-    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The record in a line, None where it holds none."""
     try:
         record = json.loads(line)
-        number = record.get(key) if isinstance(record, dict) else None
     except (ValueError, RecursionError):
-        number = None
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _number(line: bytes, key: str) -> float:
+    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
+    number = (record_of(line) or {}).get(key)
     return number if isinstance(number, int) else -math.inf
