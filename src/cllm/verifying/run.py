@@ -19,6 +19,8 @@ from cllm.state import TrainState, refuse_non_finite
 from cllm.verifying.data import look_at_prepared
 from cllm.verifying.report import Report
 
+Place = tuple[int, int]  # updates and batches so far: a run that goes back comes to a step again, never to a place
+
 METRICS = "metrics.jsonl"
 BACKUP = "restore it from a backup; to go on, the run needs only its checkpoints"
 
@@ -49,9 +51,9 @@ def _program(report: Report, folder: RunFolder, plugins: Plugins) -> Program | N
     return None
 
 
-def _look_at_checkpoints(report: Report, folder: RunFolder, program: Program | None) -> dict[int, Checkpoint]:
-    """Those that are sound, by step."""
-    sound: dict[int, Checkpoint] = {}
+def _look_at_checkpoints(report: Report, folder: RunFolder, program: Program | None) -> dict[Place, Checkpoint]:
+    """Those that are sound."""
+    sound: dict[Place, Checkpoint] = {}
     with report.file(folder.checkpoints):
         for path in reversed(generations.generations(folder.checkpoints)):
             n_before = len(report.problems)
@@ -60,7 +62,7 @@ def _look_at_checkpoints(report: Report, folder: RunFolder, program: Program | N
                 refuse_non_finite(saved.snapshot)
                 if program is not None:
                     _recompute(saved, program)
-                sound[saved.snapshot.step] = saved
+                sound[saved.snapshot.step, saved.snapshot.batch_index] = saved
             if not path.exists():  # a run that goes on has let it go meanwhile
                 del report.problems[n_before:]
     report.counts["checkpoints"] = len(sound)
@@ -95,37 +97,38 @@ def _recompute(saved: Checkpoint, program: Program) -> None:
         )
 
 
-def _look_at_metrics(report: Report, path: Path) -> dict[int, str]:
-    """The digests that were reported, by step."""
-    digests: dict[int, str] = {}
+def _look_at_metrics(report: Report, path: Path) -> dict[Place, str]:
+    """The digests that were reported."""
+    digests: dict[Place, str] = {}
     with report.file(path):
         for number, line in enumerate(jsonl.whole_lines(path), 1):
             record = jsonl.record_of(line)
-            if record is None or not isinstance(record.get("step"), int):
+            if record is None or not all(isinstance(record.get(key), int) for key in ("step", "batch_index")):
                 report.problem(path, f"line {number} is no report of a step", BACKUP)
                 continue
             report.counts["reports"] += 1
             if isinstance(record.get("digest"), str):
-                digests[record["step"]] = record["digest"]
+                digests[record["step"], record["batch_index"] + 1] = record["digest"]
         _tell_of_torn_line(report, path)
     return digests
 
 
 def _look_at_ledger(
-    report: Report, path: Path, saved: Mapping[int, Checkpoint], measured: Mapping[int, str]
+    report: Report, path: Path, saved: Mapping[Place, Checkpoint], measured: Mapping[Place, str]
 ) -> None:
     with report.file(path):
-        records = {record.step: record for record in ledger.read(path)}
+        records = ledger.read(path)
         report.counts["ledger records"] = len(records)
-        for step, one in saved.items():
-            if step in records and (digest := records[step].digest) != one.digest:
-                came = f"step {step} has the digest {digest[:16]}..., and {one.path.name} {one.digest[:16]}..."
+        digests = {(record.step, record.batch_index): record.digest for record in records if record.digest is not None}
+        for place, one in saved.items():
+            if (digest := digests.get(place, one.digest)) != one.digest:
+                came = f"step {place[0]} has the digest {digest[:16]}..., and {one.path.name} {one.digest[:16]}..."
                 report.problem(path, came, "one of them is of another run: restore both from one backup")
-        for step, digest in measured.items():
-            if step not in records:
-                report.problem(path, f"the record of step {step}, which {METRICS} tells of, is missing", BACKUP)
-            elif records[step].digest != digest:
-                report.problem(path, f"step {step} has another digest than in {METRICS}", BACKUP)
+        for place, told in measured.items():
+            if place not in digests:
+                report.problem(path, f"the record of step {place[0]}, which {METRICS} tells of, is missing", BACKUP)
+            elif digests[place] != told:
+                report.problem(path, f"step {place[0]} has another digest than in {METRICS}", BACKUP)
         _tell_of_torn_line(report, path)
 
 
