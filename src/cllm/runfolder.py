@@ -140,9 +140,10 @@ class RunFolder:
 
     def close(self) -> None:
         """Let another process train here; closing twice is allowed."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with atomic.disk_errors(RunFolderError, "run folder", self.path):
+                lock.release()
 
     def __enter__(self) -> RunFolder:
         return self

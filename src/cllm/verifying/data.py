@@ -47,7 +47,7 @@ def _refuse_other_counts(path: Path, data: OpenData) -> None:
     }
     try:
         told = msgspec.json.decode(path.read_bytes(), type=PrepareReport)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unfit(f"{path} is no report of a preparation: {error}") from error
     for name, value in found.items():
         if getattr(told, name) != value:
