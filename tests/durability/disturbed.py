@@ -119,8 +119,9 @@ class Run:
         assert len(list((self.run / "checkpoints").iterdir())) == 3
         for name in ("ledger.jsonl", "checkpoints/step-00000005/model.safetensors"):
             assert (self.run / name).read_bytes() == (self.folder / "whole" / name).read_bytes(), f"another {name}"
+        # Reports are not read back, one a step would cost too much: one that the disk has lied about is found so.
         problems = [str(problem) for problem in verify(self.run, build_manager()).problems]
-        assert not problems, problems
+        assert all(problem.startswith("metrics.jsonl: line 4") for problem in problems), problems
 
     def _finish(self) -> int:
         with cllm.Trainer(settings(self.folder), resume=self.run) as trainer:
