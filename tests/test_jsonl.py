@@ -63,6 +63,26 @@ def test_a_full_disk_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(whole_lines(path)) == [b"first", b"third"]
 
 
+def test_a_durable_line_that_the_disk_lied_about_is_refused_and_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "ledger.jsonl", os.write
+    writer = LineWriter(path, durable=True)
+    writer.append(b"first")
+
+    def lying(descriptor: int, data: bytes) -> int:
+        write(descriptor, data[:3])
+        return len(data)
+
+    monkeypatch.setattr(os, "write", lying)
+    with pytest.raises(RunFolderError, match="what was read back is not what was written"):
+        writer.append(b"second")
+    monkeypatch.undo()
+    writer.append(b"third")
+    writer.close()
+    assert path.read_bytes() == b"first\nthird\n"
+
+
 @pytest.mark.parametrize("durable", [False, True])
 def test_durable_lines_are_synced(tmp_path: Path, durable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = LineWriter(tmp_path / "ledger.jsonl", durable=durable)

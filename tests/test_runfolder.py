@@ -190,3 +190,15 @@ def test_a_run_without_checkpoints_has_no_newest(tmp_path: Path) -> None:
         assert checkpoint.load_newest(run.checkpoints) is None
     run.checkpoints.rmdir()
     assert run.newest_checkpoint() is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"x = 1", b"x = 2"), (b"# A", b"# B"), (b"\n", b""), (b"1\n", b"1")])
+def test_a_config_that_was_altered_is_refused_and_says_what_to_do(tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = finished(tmp_path)
+    content = (path / "config.toml").read_bytes()
+    (path / "config.toml").write_bytes(content.replace(before, after, 1))
+    for enter in (RunFolder.open, RunFolder.resume):
+        with pytest.raises(RunFolderError, match=r"config\.toml has been altered.*change settings by --set"):
+            enter(path)
+    (path / "config.toml").write_bytes(content)
+    RunFolder.open(path)

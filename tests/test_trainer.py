@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import os
-import random
 import re
 import signal
 import subprocess
@@ -389,24 +388,6 @@ with cllm.Trainer(settings, None if resume else run, resume=run if resume else N
 def child(folder: Path, n_threads: int, resume: bool, n_steps: int = 60) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, str(folder), str(n_threads), str(int(resume)), str(n_steps)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_and_resumed_with_other_threads(n_kills: int, tmp_path: Path) -> None:
-    n_steps = 30 * n_kills
-    train(config(tmp_path, f"train.steps={n_steps}", "checkpoint.every=3"), tmp_path / "whole")
-    moments = random.Random(5)
-    for _ in range(n_kills):
-        n_threads, resume = moments.choice([1, 2, 3, 5]), (tmp_path / "run" / "config.toml").exists()
-        with child(tmp_path, n_threads, resume, n_steps) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # training has begun
-            time.sleep(moments.uniform(0.0, 0.15))
-            process.send_signal(signal.SIGKILL)
-    with child(tmp_path, 4, True, n_steps) as process:
-        _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert digest_of(tmp_path / "run") == digest_of(tmp_path / "whole")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

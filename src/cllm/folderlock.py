@@ -32,9 +32,9 @@ class FolderLock:
 
     def release(self) -> None:
         """Let others have it; releasing twice is allowed."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _in_use(path: Path, holder: str) -> RunFolderError:

@@ -5,6 +5,7 @@ A line without its newline is torn and does not count. Nothing here knows what i
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -29,11 +30,17 @@ class LineWriter:
             os.ftruncate(self._descriptor, sum(len(line) + 1 for line in whole_lines(path)))
 
     def append(self, line: bytes) -> None:
-        """Add one line (without its newline); after a RunFolderError the file is as it was before."""
+        """Add one line (without its newline); after a RunFolderError the file is as it was before.
+
+        `durable` reads it back as well: of a write that was short and claimed otherwise nothing would be known until a
+        resume finds the chain of the ledger broken.
+        """
         with disk_errors(RunFolderError, "run folder", self.path):
             end = os.fstat(self._descriptor).st_size
             try:
                 self._write_all(line + b"\n")
+                if self._durable:
+                    self._make_last(line + b"\n", end)
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, end)
@@ -45,15 +52,19 @@ class LineWriter:
 
     def close(self) -> None:
         """Give the file back; closing twice is allowed."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with disk_errors(RunFolderError, "run folder", self.path):
+                os.close(descriptor)
 
     def _write_all(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._descriptor, data) :]
-        if self._durable:
-            os.fsync(self._descriptor)
+
+    def _make_last(self, data: bytes, begin: int) -> None:
+        os.fsync(self._descriptor)
+        if os.pread(self._descriptor, len(data) + 1, begin) != data:
+            raise OSError(errno.EIO, "what was read back is not what was written", str(self.path))
 
 
 def line_of(record: Mapping[str, Any]) -> str:
@@ -97,11 +108,16 @@ def cut_from(path: Path, batch_index: int) -> None:
             os.fsync(file.fileno())
 
 
-def _number(line: bytes, key: str) -> float:
-    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The record in a line, None where it holds none."""
     try:
         record = json.loads(line)
-        number = record.get(key) if isinstance(record, dict) else None
     except (ValueError, RecursionError):
-        number = None
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _number(line: bytes, key: str) -> float:
+    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
+    number = (record_of(line) or {}).get(key)
     return number if isinstance(number, int) else -math.inf

@@ -1,14 +1,15 @@
 """The ledger of a run: digests of its state every N steps, and what checks decided, each record chained to the last.
 
 Two runs did the same if their ledgers are equal, byte for byte; so nothing stands in it that another machine,
-another thread count or an interruption would change. One line, `previous` being empty in the first:
+another thread count or an interruption would change. Two lines:
 
-    {"batch_index": 0, "event": "start", "plugins": {"builtin": "0.1.0"}, "previous": "", "step": 0}
-    {"batch_index": 99, "decisions": {"clip": 7}, "digest": "...", "previous": "<that of the line before>", "step": 99}
-    {"batch_index": 100, "event": "skip", "previous": "...", "reasons": ["spike: ..."], "step": 99}
+    {"batch_index": 0, "chain": "...", "event": "start", "plugins": {"builtin": "0.1.0"}, "step": 0}
+    {"batch_index": 99, "chain": "...", "decisions": {"clip": 7}, "digest": "...", "step": 99}
+    {"batch_index": 100, "chain": "...", "event": "skip", "reasons": ["spike: ..."], "step": 99}
 
 `start` comes again where a resumed run has other plugins, or other versions of them. `decisions` counts those so far,
-clipped updates among them, which have no line of their own.
+clipped updates among them, which have no line of their own. `chain` is the digest of the chain of the line before, or
+of nothing, and of this record without it: so it covers the last line as well.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open or make the ledger; RunFolderError if its chain is broken or it cannot be written."""
-        records, self._previous = _read(path)
+        records, self._chain = _read(path)
         # Durable: a checkpoint that survives a power cut must find the records of the steps before it.
         self._lines = LineWriter(path, durable=True)
         self._last = records[-1].batch_index if records else -1
@@ -62,9 +63,9 @@ class Ledger:
                 "batches that ascend",
                 "cut the ledger after the resumed batch before going on",
             )
-        line = _encode(record, self._previous)
+        line, chain = _encode(record, self._chain)
         self._lines.append(line)
-        self._last, self._previous = record.batch_index, bytes_digest(line)
+        self._last, self._chain = record.batch_index, chain
 
     def close(self) -> None:
         """Give the file back."""
@@ -80,12 +81,13 @@ def read(path: Path) -> list[Record]:
 
 
 def _read(path: Path) -> tuple[list[Record], str]:
-    """The records, and the digest of the last line."""
+    """The records, and the chain of the last line."""
     records: list[Record] = []
-    previous = ""
+    chain = ""
     for number, line in enumerate(whole_lines(path), 1):
-        record = _decode(line, previous)
-        if record is None:
+        record = _decode(line)
+        expected, chain = _encode(record, chain) if record else (b"", "")
+        if record is None or line != expected:
             raise RunFolderError(
                 "ledger",
                 f"line {number} of {path} is not what was written after line {number - 1}",
@@ -93,27 +95,27 @@ def _read(path: Path) -> tuple[list[Record], str]:
                 "restore it from a backup, or move it away to start a new one",
             )
         records.append(record)
-        previous = bytes_digest(line)
-    return records, previous
+    return records, chain
 
 
-def _encode(record: Record, previous: str) -> bytes:
-    content = {"step": record.step, "batch_index": record.batch_index, "previous": previous, **record.more}
+def _encode(record: Record, before: str) -> tuple[bytes, str]:
+    """The line of a record after one with the chain `before`, and its own chain."""
+    content = {"step": record.step, "batch_index": record.batch_index, **record.more}
     if record.digest is not None:
         content["digest"] = record.digest
     if record.event is not None:
         content["event"] = record.event
-    return json.dumps(content, sort_keys=True).encode()
+    chain = bytes_digest(before.encode() + json.dumps(content, sort_keys=True).encode())
+    return json.dumps({**content, "chain": chain}, sort_keys=True).encode(), chain
 
 
-def _decode(line: bytes, previous: str) -> Record | None:
-    """The record of a line that follows the line with the digest `previous`, else None."""
+def _decode(line: bytes) -> Record | None:
+    """The record of a line, or None where it is none."""
     try:
         content: dict[str, Any] = json.loads(line)
         own = {key: content.pop(key, None) for key in ("step", "batch_index", "digest", "event")}
-        content.pop("previous", None)
+        content.pop("chain", None)
         record = Record(**own, more=content)
-        whole = isinstance(record.step, int) and isinstance(record.batch_index, int)
-        return record if whole and line == _encode(record, previous) else None
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
+    return record if isinstance(record.step, int) and isinstance(record.batch_index, int) else None

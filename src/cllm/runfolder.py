@@ -1,7 +1,7 @@
 """The folder of one run: where its files are, who may write them, and how it is made unlike any other.
 
     runs/NAME-N/
-      config.toml      the resolved config, written first
+      config.toml      the resolved config, written first, under a line that seals it
       metrics.jsonl    what the run reported, a line each time
       ledger.jsonl     the digests of its state, see ledger.py
       checkpoints/     see checkpoint.py
@@ -20,11 +20,13 @@ from pathlib import Path
 from types import TracebackType
 
 from cllm import atomic, generations, jsonl
+from cllm.digest import bytes_digest
 from cllm.errors import RunFolderError
 from cllm.folderlock import FolderLock
 from cllm.ledger import Ledger
 
 LOCK = "lock"
+SEAL = b"# A run's config: settings are changed by --set, not here. The digest of what follows: "
 
 
 class RunFolder:
@@ -46,9 +48,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, who: str = "run folder") -> RunFolder:
-        """A run folder to read from; RunFolderError, raised for `who`, if it is not one."""
+        """A run folder to read from; RunFolderError, raised for `who`, if it is not one or its config was altered."""
         with atomic.disk_errors(RunFolderError, "run folder", path):
             if (path / "config.toml").is_file():
+                check_seal(path / "config.toml")
                 return cls(path, None)
             came = f"there is no folder {path}" if not path.exists() else f"{path} is a file"
             if path.is_dir():
@@ -109,9 +112,9 @@ class RunFolder:
         return self.path / "incidents"
 
     def write_config(self, text: str) -> None:
-        """Write config.toml in one step; RunFolderError where the disk refuses."""
+        """Write config.toml and its seal in one step; RunFolderError where the disk refuses."""
         with atomic.disk_errors(RunFolderError, "run folder", self.config_path):
-            atomic.write_file(self.config_path, text.encode())
+            atomic.write_file(self.config_path, _seal(text.encode()) + text.encode())
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint by name, which may not verify: checkpoint.load_newest looks closer."""
@@ -137,9 +140,10 @@ class RunFolder:
 
     def close(self) -> None:
         """Let another process train here; closing twice is allowed."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with atomic.disk_errors(RunFolderError, "run folder", self.path):
+                lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -148,6 +152,23 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_seal(config: Path) -> None:
+    """RunFolderError unless a run's config.toml is as the run wrote it: what it says decides every later bit."""
+    content = config.read_bytes()
+    line, newline, text = content.partition(b"\n")
+    if line + newline != _seal(text):
+        raise RunFolderError(
+            "run folder", f"{config} has been altered: its first line does not fit the rest",
+            "the config as the run wrote it",
+            "restore it from a backup, and change settings by --set; or begin a run with --init-from and a config of "
+            "your own",
+        )
+
+
+def _seal(text: bytes) -> bytes:
+    return SEAL + bytes_digest(text).encode() + b"\n"
 
 
 def _next_free(root: Path, name: str) -> Path:

@@ -239,9 +239,11 @@ class Trainer:
 
     def close(self) -> None:
         """Give the run folder back."""
-        self.sinks.close()
-        self.ledger.close()
-        self.folder.close()
+        try:
+            self.sinks.close()
+            self.ledger.close()
+        finally:
+            self.folder.close()
 
     def __enter__(self) -> Trainer:
         return self

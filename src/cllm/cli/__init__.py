@@ -16,6 +16,7 @@ COMMANDS = (
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
     ("replay", "compute again what stopped a run"),
+    ("verify", "look whether a run or prepared data is as it was written"),
     ("plugins", "list what is installed"),
     ("profile", "show where the time of a training step goes"),
     ("bench", "measure training over thread counts"),

@@ -112,7 +112,7 @@ def _n_validation_tokens(folder: Path) -> int:
     """How many tokens the report of the preparation says are held out; 0 where there is none that can be read."""
     try:
         return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=PrepareReport).n_validation_tokens
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return 0
 
 
