@@ -56,6 +56,8 @@ def _program(report: Report, folder: RunFolder, plugins: Plugins) -> Program | N
 def _look_at_checkpoints(report: Report, folder: RunFolder, program: Program | None) -> dict[Place, Checkpoint]:
     """Those that are sound."""
     sound: dict[Place, Checkpoint] = {}
+    if not folder.checkpoints.is_dir():
+        report.problem(folder.checkpoints, "it is missing", "restore it from a backup, or resume to begin anew")
     with report.file(folder.checkpoints):
         for path in reversed(generations.generations(folder.checkpoints)):
             n_before = len(report.problems)
