@@ -6,7 +6,6 @@ the state of step 3 or 4 must be there, and lead on as if nothing had been.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cllm
-from cllm import atomic, checkpoint, generations
+from cllm import atomic, checkpoint, generations, ledger
 from cllm.errors import CllmError
 from cllm.hooks.manager import build_manager
 from cllm.verifying import verify
@@ -82,8 +81,7 @@ class Run:
         train(settings(folder), folder / "whole")
         with cllm.Trainer(settings(folder), self._template) as trainer:
             next(report for report in trainer if report.step == BEFORE)
-        lines = (folder / "whole" / "ledger.jsonl").read_text().splitlines()
-        self._digests = {record["step"]: record["digest"] for record in map(json.loads, lines)}
+        self._digests = {record.step: record.digest for record in ledger.read(folder / "whole" / "ledger.jsonl")}
 
     def begin(self, broken: bool = False) -> None:
         """The run as after step 3; broken: a checkpoint of step 4 that does not verify is in its way."""

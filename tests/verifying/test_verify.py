@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from cllm import statefile
 from cllm.cli import main
 from cllm.digest import file_digest
-from cllm.errors import RunFolderError
+from cllm.errors import InstabilityAbort, RunFolderError
 from cllm.hooks.manager import build_manager
 from cllm.runfolder import RunFolder
 from cllm.verifying import verify
@@ -63,7 +63,7 @@ def test_a_whole_run_is_sound_and_only_read(run: Path) -> None:
     report = verify(run, build_manager())
     assert (report.kind, report.problems, report.notes) == ("run", [], [])
     assert report.counts["checkpoints"] == 3
-    assert report.counts["ledger records"] == 4  # its start, and three digests
+    assert report.counts["ledger records"] == 4  # plugins, three digests
     assert report.counts["reports"] == 12
     assert report.counts["tokens"] > 10_000
     assert tree(run) == before
@@ -144,14 +144,22 @@ def narrow_the_model(run: Path) -> None:
     RunFolder(run, None).write_config(text)
 
 
-def tell_of_no_weights(run: Path) -> None:
-    (run / "incidents").mkdir()
-    (run / "incidents" / "step-3.json").write_text('{"step": 3, "weights": "incidents/step-3.safetensors"}')
+def meet_an_incident(run: Path) -> Path:
+    """The run of a run that a NaN has stopped, instead of this one; its receipt."""
+    shutil.rmtree(run)
+    with pytest.raises(InstabilityAbort):
+        train(config(run.parent, "train.inject_nan=8", "train.steps=12"), run)
+    assert found(run) == []
+    [path] = (run / "incidents").glob("step-*.json")
+    return path
+
+
+def lose_the_weights(run: Path) -> None:
+    next(meet_an_incident(run).parent.glob("weights-*")).unlink()
 
 
 def break_an_incident(run: Path) -> None:
-    (run / "incidents").mkdir()
-    (run / "incidents" / "step-3.json").write_text('{"step": ')
+    flip(meet_an_incident(run))
 
 
 def append_nonsense(run: Path) -> None:
@@ -179,8 +187,8 @@ DAMAGES: list[tuple[Callable[[Path], object], str, str]] = [
     (forge_moment, NEWEST, "its state has the digest"),
     (forge_nan, NEWEST, "parameter transformer.ln_f.bias is not finite at element 0"),
     (narrow_the_model, NEWEST, "does not fit the model"),
-    (tell_of_no_weights, "incidents/step-3.json", "its weights incidents/step-3.safetensors is missing"),
-    (break_an_incident, "incidents/step-3.json", "it is not JSON"),
+    (lose_the_weights, "incidents/step-00000008-batch-", "the weights of the incident, is missing"),
+    (break_an_incident, "incidents/step-00000008-batch-", ""),
     (append_nonsense, "metrics.jsonl", "line 13 is no report of a step"),
     (swap_tokenizer, "data/", "is not the tokenizer of train.tokens"),
     (miscount, "data/", "n_train_tokens = 7"),

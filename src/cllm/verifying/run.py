@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cllm import atomic, checkpoint, generations, jsonl, ledger
+from cllm import atomic, checkpoint, generations, jsonl, ledger, receipt
 from cllm.checkpoint import Checkpoint
 from cllm.config import load_config
 from cllm.errors import CheckpointError
@@ -32,9 +32,11 @@ def look_at_run(report: Report, path: Path, plugins: Plugins) -> None:
     # A record is in the ledger before it is in the metrics, and before a checkpoint is made: so it is read after both.
     measured = _look_at_metrics(report, path / METRICS)
     _look_at_ledger(report, folder.ledger_path, saved, measured)
-    for incident in sorted((path / "incidents").glob("*.json")):
+    for incident in sorted(folder.incidents.glob("*.json")):
         with report.file(incident):
-            _look_at_incident(report, incident)
+            if (weights := receipt.read(incident)["weights"]) is not None:
+                receipt.read_weights(folder.incidents, weights)
+            report.counts["incidents"] += 1
     for prepared in sorted((path / "data").glob("[!.]*/")):
         look_at_prepared(report, prepared, plugins)
     _tell_of_strays(report, path)
@@ -54,6 +56,8 @@ def _program(report: Report, folder: RunFolder, plugins: Plugins) -> Program | N
 def _look_at_checkpoints(report: Report, folder: RunFolder, program: Program | None) -> dict[Place, Checkpoint]:
     """Those that are sound."""
     sound: dict[Place, Checkpoint] = {}
+    if not folder.checkpoints.is_dir():
+        report.problem(folder.checkpoints, "it is missing", "restore it from a backup, or resume to begin anew")
     with report.file(folder.checkpoints):
         for path in reversed(generations.generations(folder.checkpoints)):
             n_before = len(report.problems)
@@ -130,18 +134,6 @@ def _look_at_ledger(
             elif digests[place] != told:
                 report.problem(path, f"step {place[0]} has another digest than in {METRICS}", BACKUP)
         _tell_of_torn_line(report, path)
-
-
-def _look_at_incident(report: Report, path: Path) -> None:
-    content = jsonl.record_of(path.read_bytes())
-    if content is None:
-        report.problem(path, "it is not JSON", "it cannot be replayed: restore it from a backup, or remove it")
-        return
-    report.counts["incidents"] += 1
-    for key in ("checkpoint", "weights"):
-        name = content.get(key)
-        if isinstance(name, str) and not any((folder / name).exists() for folder in (report.path, path.parent)):
-            report.problem(path, f"its {key} {name} is missing", "it cannot be replayed without: restore a backup")
 
 
 def _tell_of_strays(report: Report, path: Path) -> None:
