@@ -12,11 +12,12 @@ another thread count or an interruption would change. One line, `previous` being
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cllm.atomic import disk_errors
 from cllm.digest import bytes_digest
 from cllm.errors import RunFolderError
 from cllm.jsonl import LineWriter, whole_lines
@@ -73,7 +74,7 @@ def _read(path: Path) -> tuple[list[Record], str]:
     """The records, and the digest of the last line."""
     records: list[Record] = []
     previous = ""
-    for number, line in enumerate(whole_lines(path), 1):
+    for number, line in enumerate(_lines(path), 1):
         record = _decode(line, previous)
         if record is None:
             raise RunFolderError(
@@ -85,6 +86,11 @@ def _read(path: Path) -> tuple[list[Record], str]:
         records.append(record)
         previous = bytes_digest(line)
     return records, previous
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with disk_errors(RunFolderError, "ledger", path):
+        yield from whole_lines(path)
 
 
 def _encode(record: Record, previous: str) -> bytes:
