@@ -13,7 +13,7 @@ from tests.layers import imports, in_layer, modules
 # A layer and all that it may import besides itself and the ground.
 GROUND = (
     "cllm.errors", "cllm.version", "cllm.env", "cllm.machine", "cllm.program", "cllm.philox", "cllm.config",
-    "cllm.digest", "cllm.meter", "cllm.aligned",
+    "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded",
     "cllm.hooks.specs", "cllm.hooks.hookspecs", "cllm.hooks.protocols", "cllm.hooks.reports", "cllm.hooks.verdicts",
 )
 FILES = ("cllm.atomic", "cllm.jsonl", "cllm.generations", "cllm.folderlock", "cllm.statefile", "cllm.tensorfile")

@@ -16,6 +16,7 @@ import pytest
 
 from cllm import memory
 from cllm.assemble import open_run_data, outline
+from cllm.bounded import check_memory
 from cllm.cli import main
 from cllm.data.batches import Batches
 from cllm.data.tokenfile import TokenFile
@@ -24,7 +25,7 @@ from cllm.errors import MemoryLimitError
 from cllm.hooks.manager import build_manager
 from cllm.lockstep import rooms
 from cllm.lowering import lower, sizes
-from cllm.memory import FEW_LAYERS, by_layers, check_memory, engine_memory, run_memory
+from cllm.memory import FEW_LAYERS, by_layers, engine_memory, run_memory
 from cllm.models.gpt2 import build
 from cllm.reduction import most_held, most_whole
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, shape
@@ -135,7 +136,7 @@ def test_impossible_sizes_are_refused_at_once(
 
 
 def test_what_is_refused_is_what_the_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cllm.memory.memory_limit", lambda: 10**10)
+    monkeypatch.setattr("cllm.bounded.memory_limit", lambda: 10**10)
     check_memory({"parameters": 7 * 10**9, "batches": 10**9}, "they")
     parts = r"8\.0 GB \(parameters 8\.0 GB\); expected at most 80 % of the 10\.0 GB"
     with pytest.raises(MemoryLimitError, match=f"memory: they need about {parts}"):

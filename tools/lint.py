@@ -28,7 +28,6 @@ EXEMPT = (
     ("src/cllm/data/parts.py", "cumsum", "tokens are counted: integers"),
     ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/split.py", ".sum()", "tokens are counted: integers"),
-    ("src/cllm/data/tokenfile.py", ".sum()", "documents are counted: a sum of booleans"),
     ("src/cllm/_kernels/team.h", "omp_get_num_threads", "whether a team can meet: who computes an element, not how"),
     ("src/cllm/disorder.py", "from random", "in which order threads come: no bit may depend on it"),
     ("src/cllm/sampling.py", "add.accumulate", "NumPy documents it as one chain in ascending order"),

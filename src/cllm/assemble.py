@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from cllm.bounded import check_memory
 from cllm.config import Config, Part
 from cllm.config.plain import MOST_BITS
 from cllm.config.rules import check_rules
@@ -24,7 +25,7 @@ from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
-from cllm.memory import by_layers, check_memory, run_memory
+from cllm.memory import by_layers, run_memory
 from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
 from cllm.state import TrainState

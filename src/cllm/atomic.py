@@ -34,6 +34,8 @@ REMEDIES = {
     errno.EACCES: ("permission to read and write there", "change its permissions, or write to another folder"),
     errno.EPERM: ("permission to read and write there", "change its permissions, or write to another folder"),
     errno.EIO: ("a disk that keeps what it is given", "check the disk (dmesg), or write to another one"),
+    errno.EMSGSIZE: ("a file as small as others of its kind", "check that it is the file that you mean"),
+    errno.EISDIR: ("a file", "choose another path, or rename what is there"),
     errno.ENOTDIR: ("a folder", "choose another path"),
     errno.EEXIST: ("a folder, or nothing of that name", "choose another path, or rename what is there"),
     errno.ENOENT: ("a path that is there", "check the path"),

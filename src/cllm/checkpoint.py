@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from cllm import atomic, statefile
+from cllm.bounded import LARGEST_JSON, read_at_most
 from cllm.digest import Array, Scalar, file_digest
 from cllm.errors import CheckpointError
 from cllm.generations import NAME, expendable, generation_path, generations, new_generation, remove, step_of
@@ -111,8 +112,8 @@ def load(path: Path) -> Checkpoint:
         course=record.course,
     )
     facts = RunFacts(
-        model_config=json.loads((path / CONFIG).read_bytes()),
-        tokenizer_files={name: (path / name).read_bytes() for name in sorted(record.files) if name not in FILES},
+        model_config=_model_config(path / CONFIG),
+        tokenizer_files={name: _small_file(path / name) for name in sorted(record.files) if name not in FILES},
         n_shards=record.n_shards,
         plugins=record.plugins,
         numerics_version=record.numerics_version,
@@ -278,6 +279,21 @@ def _verify_file(path: Path, expected: FileRecord) -> None:
             raise _damaged(f"{path} has been altered: its digest does not match")
     except OSError as problem:
         raise _damaged(f"{path} cannot be read: {problem.strerror or problem}") from problem
+
+
+def _model_config(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_small_file(path))
+    except (ValueError, RecursionError) as problem:
+        raise _damaged(f"{path} is no JSON: {problem}") from problem
+    if not isinstance(content, dict):
+        raise _damaged(f"{path} is no object")
+    return content
+
+
+def _small_file(path: Path) -> bytes:
+    with atomic.disk_errors(CheckpointError, "checkpoint", path):
+        return read_at_most(path, LARGEST_JSON)
 
 
 def _damaged(came: str) -> CheckpointError:

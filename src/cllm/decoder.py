@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, kernels
+from cllm.bounded import check_memory
 from cllm.engine import refuse_status
 from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
-from cllm.memory import check_memory
 from cllm.program import Program
 from cllm.teams import form_teams
 from cllm.workers import Workers

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
+from cllm.bounded import check_memory
 from cllm.disorder import Disorder, Executor, check_executor, keeps_every_shard
 from cllm.env import MOST_THREADS
 from cllm.errors import DataError, KernelError, UsageError, count
@@ -25,7 +26,7 @@ from cllm.kernels import at
 from cllm.lockstep import NamedRows, goes_in_lockstep
 from cllm.lowering import lower, sizes
 from cllm.machine import cores
-from cllm.memory import check_memory, engine_memory
+from cllm.memory import engine_memory
 from cllm.meter import region
 from cllm.program import Program
 from cllm.recording import Recording, recording

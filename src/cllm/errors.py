@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import UnionType
 
+MOST_SHOWN = 1000  # characters of a part; a name or a value of a file may have any number
+
+
+def one_line(text: str) -> str:
+    """`text` as a terminal may show it: what is no printable character is spelled out, and the middle of much left out.
+
+    File names and the content of files come into messages: a line break in one would end a line of a log, and an escape
+    sequence would be obeyed.
+    """
+    if len(text) > MOST_SHOWN:
+        text = f"{text[: MOST_SHOWN // 2]} ... {text[-MOST_SHOWN // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class CllmError(Exception):
     """The base of every error that cllm raises on purpose.
 
     `who` names the part that refuses, `came` what it was given, `expected` what it can take,
-    and `todo` what the reader can do about it.
+    and `todo` what the reader can do about it. The message is one line, whatever stands in them.
     """
 
     exit_code = 1
 
     def __init__(self, who: str, came: str, expected: str, todo: str) -> None:
-        super().__init__(f"{who}: {came}; expected {expected}; {todo}")
+        super().__init__(f"{one_line(who)}: {one_line(came)}; expected {one_line(expected)}; {one_line(todo)}")
         self.who = who
         self.came = came
         self.expected = expected

@@ -10,7 +10,7 @@ from cllm.checkpoint import RunFacts
 from cllm.data.tokenizerfile import FILE_NAME, standard_form, tokenizer_bytes
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
-from cllm.huggingface import TOKENIZER_CONFIG, gpt2_config, tokenizer_config
+from cllm.huggingface import TOKENIZER_CONFIG, model_config, tokenizer_config
 from cllm.version import __version__
 
 
@@ -18,11 +18,7 @@ def facts_of(parts: Assembly, plugins: Plugins) -> RunFacts:
     """The facts of an assembled run."""
     model = parts.config.model
     return RunFacts(
-        model_config=gpt2_config(
-            vocab_size=model.vocab_size or 0, block_size=model.block_size, n_embd=model.n_embd, n_layer=model.n_layer,
-            n_head=model.n_head, activation=model.activation, layernorm_epsilon=model.layernorm_epsilon,
-            dropout=model.dropout,
-        ),
+        model_config=model_config(model),
         tokenizer_files=tokenizer_files(parts.data.tokenizer, model.block_size) if parts.data.tokenizer else {},
         n_shards=parts.engine.n_shards,
         plugins=plugins.record(),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cllm import checkpoint
 from cllm.arguments import check_path, check_plugins
 from cllm.assemble import kinds_of
-from cllm.checkpoint import RunFacts
+from cllm.checkpoint import Checkpoint, RunFacts
 from cllm.config import Config, load_config
 from cllm.data.streams import stream_decoder
 from cllm.data.tokenizerfile import FILE_NAME, load_tokenizer
@@ -23,10 +23,12 @@ from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.specs import Tokenizer
+from cllm.huggingface import model_config
 from cllm.machine import default_threads
 from cllm.program import Program
 from cllm.runfolder import RunFolder
 from cllm.sampling import Sampling, choose
+from cllm.state import check_tensors
 
 # Parameters of a model whose tokens threads share: they meet after every op, and a token of fewer has no work for that.
 WORTH_SHARING = 2_000_000
@@ -94,6 +96,14 @@ class Model:
         return default_threads() if self.decoding.n_parameters >= WORTH_SHARING else 1
 
 
+def _refuse_other_model(config: Config, saved: Checkpoint, path: Path) -> None:
+    """CheckpointError where the config tells of another model: before that is built, which may be of any size."""
+    for key, told in model_config(config.model).items():
+        if saved.facts.model_config.get(key) != told:
+            came = f"{path} tells of a model with {key} = {told}, {saved.path} of {saved.facts.model_config.get(key)}"
+            raise CheckpointError("load", came, "the config of the run", "bring it back from a backup")
+
+
 def _beginning(text: str, stop: str) -> int:
     """Length of the longest end of `text` with which `stop` begins."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
@@ -110,7 +120,9 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     saved = checkpoint.load_newest(folder.checkpoints)
     if saved is None:
         raise CheckpointError("load", f"no checkpoint in {run}", "at least one", "let the run reach its first")
+    _refuse_other_model(config, saved, folder.config_path)
     program = plugins.factory("model", config.model.family)(config.model, "decode")
+    check_tensors(program.parameters, saved.snapshot.parameters, str(saved.path))
     parameters = np.empty(program.n_parameters, dtype=np.float32)
     for name, view in program.views(parameters):
         view[...] = saved.snapshot.parameters[name]

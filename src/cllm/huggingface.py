@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from cllm.config import ModelConfig
+
 # Their names: "gelu" is the exact one, "gelu_new" the tanh formula of the paper.
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 TOKENIZER_CONFIG = "tokenizer_config.json"
+
+
+def model_config(model: ModelConfig) -> dict[str, Any]:
+    """The content of a checkpoint's config.json for a run's `[model]`."""
+    return gpt2_config(
+        vocab_size=model.vocab_size or 0, block_size=model.block_size, n_embd=model.n_embd, n_layer=model.n_layer,
+        n_head=model.n_head, activation=model.activation, layernorm_epsilon=model.layernorm_epsilon,
+        dropout=model.dropout,
+    )
 
 
 def gpt2_config(

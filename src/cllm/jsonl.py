@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.atomic import disk_errors
+from cllm.bounded import next_line
 from cllm.errors import RunFolderError
 
 
@@ -84,10 +85,12 @@ def finite(value: Any) -> Any:
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
-    """The lines of `path` without their newlines, a torn last one left out; none if there is no such file."""
+    """The lines of `path` without their newlines, a torn last one left out; none if there is no such file. OSError."""
     if path.exists():
         with path.open("rb") as file:
-            yield from (line[:-1] for line in file if line.endswith(b"\n"))
+            while line := next_line(file, path):
+                if line.endswith(b"\n"):
+                    yield line[:-1]
 
 
 def cut_from(path: Path, batch_index: int) -> None:

@@ -15,11 +15,12 @@ of nothing, and of this record without it: so it covers the last line as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cllm.atomic import disk_errors
 from cllm.digest import bytes_digest
 from cllm.errors import RunFolderError
 from cllm.jsonl import LineWriter, whole_lines
@@ -84,7 +85,7 @@ def _read(path: Path) -> tuple[list[Record], str]:
     """The records, and the chain of the last line."""
     records: list[Record] = []
     chain = ""
-    for number, line in enumerate(whole_lines(path), 1):
+    for number, line in enumerate(_lines(path), 1):
         record = _decode(line)
         expected, chain = _encode(record, chain) if record else (b"", "")
         if record is None or line != expected:
@@ -96,6 +97,11 @@ def _read(path: Path) -> tuple[list[Record], str]:
             )
         records.append(record)
     return records, chain
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with disk_errors(RunFolderError, "ledger", path):
+        yield from whole_lines(path)
 
 
 def _encode(record: Record, before: str) -> tuple[bytes, str]:

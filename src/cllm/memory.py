@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cllm.disorder import keeps_every_shard
-from cllm.errors import MemoryLimitError
 from cllm.lockstep import Rooms, goes_in_lockstep, is_compiled_fold, rooms
 from cllm.lowering import Sizes, sizes
-from cllm.machine import cores, memory_limit
+from cllm.machine import cores
 from cllm.program import Program
 from cllm.reduction import count_shards, most_held, most_whole
 from cllm.teams import Team, form_teams
@@ -114,16 +113,3 @@ def by_layers(memory: Callable[[int], dict[str, int]], n_layer: int) -> dict[str
         purpose: size + (size - less[purpose]) * (n_layer - FEW_LAYERS) // (FEW_LAYERS - FEW_LAYERS // 2)
         for purpose, size in more.items()
     }
-
-
-def check_memory(estimate: dict[str, int], what: str) -> None:
-    """Refuse, before anything is allocated, what this machine may not give. Raises MemoryLimitError."""
-    needed, limit = sum(estimate.values()), memory_limit()
-    if needed > 0.8 * limit:
-        large = {purpose: size for purpose, size in estimate.items() if size > needed / 100}
-        parts = ", ".join(f"{purpose} {size / 1e9:,.1f} GB" for purpose, size in large.items())
-        raise MemoryLimitError(
-            "memory", f"{what} need about {needed / 1e9:,.1f} GB ({parts})",
-            f"at most 80 % of the {limit / 1e9:,.1f} GB that this process may use",
-            "make the model, the batch or the number of threads smaller",
-        )

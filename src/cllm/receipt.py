@@ -17,7 +17,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cllm import atomic
+from cllm.bounded import LARGEST_JSON, read_at_most
 from cllm.digest import Array, bytes_digest, tensor_digest
 from cllm.errors import IncidentError
 from cllm.jsonl import LineWriter, finite
@@ -26,6 +29,42 @@ from cllm.tensorfile import read_tensors, tensor_parts
 FORMAT = 1
 MOST = 20  # receipts of a run: weights and all, a bad run would fill the disk
 OTHERS = "more.jsonl"
+
+
+class _Versions(msgspec.Struct):
+    cllm: str
+    numerics: int
+    n_shards: int
+    n_threads: int
+    data_digest: str
+    tokenizer_digest: str
+
+
+class _Seen(msgspec.Struct):
+    loss: str
+    shard_losses: list[str]
+    gradient: str | None
+    n_nonfinite: int
+
+
+class _Form(msgspec.Struct):
+    """What every receipt has, by which a file that was made up is known; whoever writes one may add to it."""
+
+    run: str
+    step: int
+    batch_index: int
+    summary: str
+    decision: dict[str, Any]
+    dropped: list[int]
+    own_reducer: bool
+    first: dict[str, Any] | None
+    seen: _Seen
+    again: dict[str, Any]
+    shards: list[dict[str, Any]]
+    growth: dict[str, Any]
+    weights: dict[str, str] | None
+    versions: _Versions
+    config: dict[str, Any]
 
 
 def is_full(folder: Path) -> bool:
@@ -58,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises IncidentError for a file that is missing, is none, or was altered.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_at_most(path, LARGEST_JSON))
     except OSError as problem:
         raise _refused(f"{path} cannot be read: {problem.strerror or problem}", "give the path of one") from problem
     except (ValueError, RecursionError) as problem:
@@ -70,6 +109,10 @@ def read(path: Path) -> dict[str, Any]:
         raise _refused(f"{path} has format {content.get('format')}, not {FORMAT}", "use the cllm that wrote it")
     if seal != _seal(content):
         raise _refused(f"{path} has been altered: its seal does not match", "bring it back from a backup")
+    try:
+        msgspec.convert(content, _Form)
+    except msgspec.ValidationError as problem:
+        raise _refused(f"{path} is no incident: {problem}", "give the path of one") from problem
     return content  # type: ignore[no-any-return]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from cllm.bounded import LARGEST_JSON, read_at_most
 from cllm.digest import bytes_digest
 from cllm.errors import CheckpointError
 
@@ -62,7 +63,7 @@ def read(folder: Path) -> StateRecord:
     """The record of a checkpoint folder; CheckpointError if it is missing, foreign or altered."""
     path = folder / NAME
     try:
-        data = path.read_bytes()
+        data = read_at_most(path, LARGEST_JSON)
         content = json.loads(data)
         # Several texts have one meaning (4e-324 is 5e-324, blanks): only the one that was written passes.
         altered = data != _text(content)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
+from cllm.bounded import check_memory
 from cllm.engine import Batch, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
-from cllm.memory import check_memory
 from cllm.program import LOSSES, Program
 from cllm.reduction import shard_boundaries
 from cllm.reference import Reference

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
+from cllm.bounded import check_memory
 from cllm.digest import Array, raw_bytes
 from cllm.errors import CheckpointError
 
@@ -60,8 +61,12 @@ def tensor_parts(tensors: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """All tensors of a safetensors file by name, writable; CheckpointError if it is not one."""
+    """All tensors of a safetensors file by name, writable; CheckpointError if it is not one.
+
+    MemoryLimitError where this process may not hold them.
+    """
     with _readable(path):
+        check_memory({"tensors": path.stat().st_size}, f"the tensors of {path}")
         return {name: np.require(tensor, requirements="W") for name, tensor in load_file(path).items()}
 
 
@@ -75,7 +80,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError) as problem:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as problem:
         raise CheckpointError(
             "checkpoint",
             f"{path} cannot be read: {problem}",

@@ -103,8 +103,8 @@ class Trainer:
         elif init_from is not None:
             self.state.set_parameters(checkpoint.load_weights(Path(init_from), self.state.table), str(init_from))
             self.state.course.from_weights = True
-        self.folder.write_config(to_toml(self.config))
         self.folder.cut_after(self.state.batch_index)
+        self.folder.write_config(to_toml(self.config))
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         self.ledger = self.folder.open_ledger()
         self.ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())

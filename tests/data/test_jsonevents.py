@@ -17,7 +17,7 @@ from cllm.errors import DataError
 
 def events_of(tmp_path: Path, text: str | bytes) -> JsonEvents:
     (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return JsonEvents(tmp_path / "a.json", "test", lambda: "the file")
+    return JsonEvents(tmp_path / "a.json", "test", lambda: "the file", "a test")
 
 
 def read_strings(events: JsonEvents) -> list[str]:

@@ -19,7 +19,8 @@ from tests.runs import TEXT, digest_of
 
 SMALL = [
     "--set", "model.n_embd=16", "--set", "model.n_layer=1", "--set", "model.block_size=16",
-    "--set", "train.batch_size=4", "--set", "train.eval_every=0", "--set", "train.digest_every=1", "--set", "schedule.name=constant",
+    "--set", "train.batch_size=4", "--set", "train.eval_every=0", "--set", "train.digest_every=1",
+    "--set", "schedule.name=constant",
 ]
 TEN = ["--set", "train.steps=10", "--set", "checkpoint.every=1"]
 

@@ -92,7 +92,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._place: list[int] = []
-        self._events = JsonEvents(path, "squad", self._describe_place)
+        self._events = JsonEvents(path, "squad", self._describe_place, "a SQuAD v1.1 or v2.0 file")
 
     def documents(self) -> Iterator[Document]:
         n_articles = 0
@@ -104,7 +104,7 @@ class _Reader:
             self._place = []
         finish(self._events)
         if not n_articles:
-            raise self._missing("no articles", 'an object with a list "data" that has at least one article')
+            raise self._events.misshapen("no articles", 'an object with a list "data" that has at least one article')
 
     def _article(self) -> Iterator[Document]:
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="") as body:
@@ -117,7 +117,7 @@ class _Reader:
                     seen_paragraphs = True
                     self._paragraphs(article)
             if article.title is None or not seen_paragraphs:
-                raise self._missing('an article without "title" or "paragraphs"', "both")
+                raise self._events.misshapen('an article without "title" or "paragraphs"', "both")
             yield from self._pieces(article)
 
     def _paragraphs(self, article: _Article) -> None:
@@ -141,7 +141,7 @@ class _Reader:
                 seen_questions = True
                 self._questions(paragraph)
         if paragraph.context is None or not seen_questions:
-            raise self._missing('a paragraph without "context" or "qas"', "both")
+            raise self._events.misshapen('a paragraph without "context" or "qas"', "both")
         return paragraph
 
     def _questions(self, paragraph: _Paragraph) -> None:
@@ -164,7 +164,7 @@ class _Reader:
             else:
                 impossible = boolean(self._events, '"is_impossible"')
         if question is None:
-            raise self._missing('a question without "question"', "its text")
+            raise self._events.misshapen('a question without "question"', "its text")
         return question, None if impossible else answer
 
     def _first_answer(self) -> str | None:
@@ -176,7 +176,7 @@ class _Reader:
             for _ in members(self._events, "the answer", _ANSWER_KEYS):
                 first = _one_line(string(self._events, "the answer's text"))
             if first is None:
-                raise self._missing('an answer without "text"', "its text")
+                raise self._events.misshapen('an answer without "text"', "its text")
         return first
 
     def _grow(self, paragraph: _Paragraph, size: int) -> None:
@@ -196,9 +196,6 @@ class _Reader:
         while text := article.body.read(PIECE_CHARACTERS):
             yield Document(text, source, offset, continues=True)
             offset += len(text)
-
-    def _missing(self, came: str, expected: str) -> DataError:
-        return self._events.error(came, expected, "check that it is a SQuAD v1.1 or v2.0 file")
 
     def _describe_place(self) -> str:
         names = ("article", "paragraph", "question")

@@ -64,12 +64,15 @@ def natural_key(path: str) -> tuple[list[str | int], str]:
 
 def _files_of(source: str) -> list[Path]:
     path = Path(source).expanduser()
-    if path.is_dir():
-        found = _files_below(path)
-    elif path.exists() or not glob.has_magic(source):
-        return [path]  # where it does not exist, reading it says so
-    else:
-        found = [match for match in glob.iglob(str(path), recursive=True) if Path(match).is_file()]
+    try:
+        if path.is_dir():
+            found = _files_below(path)
+        elif path.exists() or not glob.has_magic(source):
+            return [path]  # where it does not exist, reading it says so
+        else:
+            found = [match for match in glob.iglob(str(path), recursive=True) if Path(match).is_file()]
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise unreadable(path, "text", error) from None
     if not found:
         raise _refuse(
             f"no files in {source}",
@@ -86,7 +89,9 @@ def _files_below(folder: Path) -> list[str]:
     found: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+        paths = [os.path.join(parent, name) for name in names if not name.startswith(".")]
+        # A pipe would let the reader wait for ever. A broken link is told of when it is read.
+        found += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from cllm.bounded import LARGEST_CONFIG, read_at_most
 from cllm.config.build import from_mapping
 from cllm.config.convert import shown
 from cllm.config.plain import plain
@@ -50,7 +51,7 @@ def load_config(
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file. Raises ConfigError with the file and the line."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(read_at_most(path, LARGEST_CONFIG).decode("utf-8"))
     except OSError as error:
         came = f"{path}: {error.strerror or error}"
         raise ConfigError("config", came, "a TOML file that can be read", "check the path") from None

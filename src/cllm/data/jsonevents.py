@@ -40,14 +40,15 @@ class JsonEvents:
     """The events of one file: ("start_map", None), ("map_key", "data"), ("string", "...") ...
     ("end_file", None).
 
-    `who` is the loader's name and `place()` says in its own terms where it stands; both are for error
-    messages.
+    `who` is the loader's name, `place()` says in its own terms where it stands, and `form` which files it reads; all
+    are for error messages.
     """
 
-    def __init__(self, path: Path, who: str, place: Callable[[], str]) -> None:
+    def __init__(self, path: Path, who: str, place: Callable[[], str], form: str) -> None:
         self.path = path
         self.who = who
         self.place = place
+        self.form = form
         self.n_bytes_read = 0
         self._texts = read_utf8(path, who, _FEED_BYTES)
         self._held_back = b""  # an escape that the last piece cut
@@ -72,6 +73,10 @@ class JsonEvents:
         """A DataError that names the file, the place in the loader's terms and how far it was read."""
         where = f"{self.path}: {self.place()}, before byte {self.n_bytes_read:,}"
         return DataError(who=self.who, came=f"{where}: {came}", expected=expected, todo=todo)
+
+    def misshapen(self, came: str, expected: str) -> DataError:
+        """The error of sound JSON that has not the loader's form."""
+        return self.error(came, expected, f"check that it is {self.form}")
 
     def _fill(self) -> None:
         """Parse on until there is an event; refuse a value of more than MAX_VALUE_BYTES."""
@@ -180,7 +185,7 @@ def skip(events: JsonEvents) -> None:
 def _expect(events: JsonEvents, kind: str, name: str, expected: str) -> Any:
     found, value = events.next()
     if found != kind:
-        raise events.error(f"{name} is {_describe(found)}", expected)
+        raise events.misshapen(f"{name} is {_describe(found)}", expected)
     return value
 
 

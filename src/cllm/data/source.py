@@ -48,14 +48,17 @@ class OpenData:
         return source_identity(self.train, self.validation)
 
     def verify(self) -> None:
-        """Read all files that have a digest, also those that are too large to be read whenever they are opened.
+        """Read all files that were too large to be read when they were opened, and nanoGPT's, which have no digest.
 
-        Raises TokenFileError for one that was altered.
+        Raises TokenFileError for one that was altered, or has tokens beyond its vocabulary.
         """
         sources = [self.train] if self.validation is None else [self.train, self.validation]
-        for file in {file.path: file for source in sources for file in source.parts}.values():
-            if not file.was_verified:
-                file.check_digest()
+        files = [file for source in sources for file in source.parts]
+        for file in {file.path: file for file in files if file.has_digest and not file.was_verified}.values():
+            file.check_digest()
+        for file in files:
+            if not file.has_digest:
+                file.verify()
 
     @property
     def tokenizer_digest(self) -> str:
@@ -87,8 +90,12 @@ def _open_path(name: str, config: DataConfig, kinds: Kinds, cache: Path, vocab_s
     path = Path(name).expanduser()
     if (path / TRAIN_FILE).is_file():
         return _open_prepared(path, kinds)
-    if all((path / file).is_file() for file in _NANOGPT):
+    there = [file for file in _NANOGPT if (path / file).is_file()]
+    if len(there) == len(_NANOGPT):
         return _open_nanogpt(path, vocab_size)
+    if there:
+        todo = f"name {path / there[0]} itself, of which a part is kept for validation"
+        raise DataError("data", f"{path} has {there[0]} alone", " and ".join(_NANOGPT), todo)
     if path.suffix in _TOKEN_FILES:
         return _open_token_file(TokenFile.open(path, vocab_size), config.validation, kinds)
     return _open_text("text", {"source": name}, config, kinds, cache)

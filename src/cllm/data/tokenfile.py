@@ -17,6 +17,7 @@ nanoGPT's files (uint16, no header, named *.bin) open as well.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ VERIFIED_AT_OPENING = 64 << 20  # bytes; a tenth of a second, once they are in m
 
 _LLMC_MAGICS = (20240520, 20240801)  # llm.c's .bin files have a header that would be read as tokens
 _CHUNK_BYTES = 1 << 22
+_CHUNK_STARTS = 1 << 20
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
@@ -83,7 +85,7 @@ class TokenFile:
                 if start.startswith(MAGIC):
                     return _open_native(path, stream, start)
         except OSError as error:
-            raise _refuse(path, error.strerror or str(error), "a file that can be read", "check the path") from None
+            raise _unreadable(path, error) from None
         return _open_nanogpt(path, start, vocab_size)
 
     @property
@@ -117,19 +119,24 @@ class TokenFile:
 
     def section(self, first: int, end: int) -> TokenFile:
         """The tokens first <= i < end as a file of their own; it is mapped, not copied."""
-        starts = np.maximum(self.document_starts - first, 0)
-        inside = (np.append(self.document_starts[1:], self.n_tokens) > first) & (self.document_starts < end)
-        header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=int(inside.sum()))
-        return TokenFile(self.path, header, self.tokens[first:end], starts[inside])
+        begin = int(np.searchsorted(self.document_starts, first, side="right")) - 1
+        starts = self.document_starts[begin : int(np.searchsorted(self.document_starts, end))]
+        header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=len(starts))
+        return TokenFile(self.path, header, self.tokens[first:end], np.maximum(starts - first, 0))
 
     @property
     def was_verified(self) -> bool:
         """Whether the whole file was read when it was opened."""
         return _is_verified_at_opening(self.path.stat().st_size)
 
+    @property
+    def has_digest(self) -> bool:
+        """Whether an alteration would be noticed; not in nanoGPT's files."""
+        return self.header.version > 0
+
     def check_digest(self) -> None:
         """Read the whole file, also of a section. Raises TokenFileError if it was altered."""
-        if self.header.version:
+        if self.has_digest:
             _check_digest(self.path)
 
     def verify(self) -> None:
@@ -219,8 +226,10 @@ def _check_header(path: Path, header: Header) -> None:
 
 
 def _check_starts(path: Path, starts: NDArray[np.int64], n_tokens: int) -> None:
-    sound = int(starts[0]) == 0 and int(starts[-1]) < n_tokens and bool((starts[1:] > starts[:-1]).all())
-    if not sound:
+    # Piece by piece: a header and a size that fit each other may stand before 10^11 starts that take no disk.
+    pieces = (starts[first : first + _CHUNK_STARTS + 1] for first in range(0, len(starts), _CHUNK_STARTS))
+    rising = (bool((piece[1:] > piece[:-1]).all()) for piece in pieces)
+    if not (int(starts[0]) == 0 and int(starts[-1]) < n_tokens and all(rising)):
         raise _refuse(path, "document starts out of order", "starts that begin with 0 and rise", _AGAIN)
 
 
@@ -251,6 +260,13 @@ def _open_nanogpt(path: Path, start: bytes, vocab_size: int | None) -> TokenFile
 def _map(path: Path, dtype: str, offset: int, n: int) -> NDArray[Any]:
     mapped = np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=offset, shape=(n,))
     return mapped.view(np.ndarray)  # the memmap class makes each slice ten times as slow, the mapping is the same
+
+
+def _unreadable(path: Path, error: OSError) -> TokenFileError:
+    came = error.strerror or str(error)
+    if error.errno == errno.ENOMEM:
+        return _refuse(path, came, "address space for all of it, for it is mapped", "raise the limit (ulimit -v)")
+    return _refuse(path, came, "a file that can be read", "check the path")
 
 
 def _refuse(path: Path, came: str, expected: str, todo: str) -> TokenFileError:

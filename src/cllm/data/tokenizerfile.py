@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.atomic import disk_errors, write_file
+from cllm.bounded import LARGEST_JSON, read_at_most
 from cllm.data.bpe import BpeTokenizer
 from cllm.data.standard import byte_form, char_alphabet, char_form
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
@@ -55,7 +56,7 @@ def builtin(name: str) -> type[Tokenizer]:
 def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = builtin) -> Tokenizer:
     """Read a tokenizer's file; `class_of` gives the class of a name, where the file has one. Raises TokenizerError."""
     with disk_errors(TokenizerError, "tokenizer", path):
-        content = path.read_bytes()
+        content = read_at_most(path, LARGEST_JSON)
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):

@@ -51,15 +51,15 @@ def open_binary(path: Path, who: str) -> BinaryIO:
     """Open `path` for reading bytes; a DataError says why it cannot be done."""
     try:
         return path.open("rb")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
         raise unreadable(path, who, error) from None
 
 
-def unreadable(path: Path, who: str, error: OSError) -> DataError:
+def unreadable(path: Path, who: str, error: OSError | ValueError) -> DataError:
     """The DataError for a file that the system would not read."""
     return DataError(
         who=who,
-        came=f"{path}: {error.strerror or error}",
+        came=f"{path}: {getattr(error, 'strerror', None) or error}",
         expected="a file that can be read",
         todo="check the path and its permissions",
     )

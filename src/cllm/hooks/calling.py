@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from cllm import env
+from cllm.errors import one_line
 from cllm.hooks.making import problem
 from cllm.hooks.protocols import PHASES, Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
@@ -140,7 +141,7 @@ def implementations(
 def warn(*messages: str) -> None:
     """Print warnings to standard error, so that nothing that reads standard output meets them."""
     for message in messages:
-        print(f"cllm: warning: {message}", file=sys.stderr)
+        print(f"cllm: warning: {one_line(message)}", file=sys.stderr)
 
 
 def _succeeds(call: Callable[[], object], who: str) -> bool:

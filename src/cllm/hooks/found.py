@@ -13,7 +13,7 @@ from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 
-from cllm.errors import UsageError, did_you_mean
+from cllm.errors import PluginError, UsageError, did_you_mean
 from cllm.hooks.hookspecs import PROJECT
 from cllm.version import __version__
 
@@ -49,10 +49,54 @@ def builtin() -> Found:
 
 def installed() -> Iterator[Found]:
     """The plugins in the entry-point group "cllm", by name: the order of sys.path decides nothing."""
-    entries = metadata.entry_points(group=PROJECT)
+    try:
+        entries = list(metadata.entry_points(group=PROJECT))
+    except Exception:  # of one package, plugin or not; then each is asked by itself, which takes longer
+        entries, damaged = _entries_one_by_one()
+        yield from damaged
     for entry in sorted(entries, key=lambda entry: (entry.name, entry.value)):
-        distribution = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
-        yield Found(entry.name, *distribution, entry.value, entry.load, is_installed=True)
+        distribution = _name_and_version(entry.dist)
+        yield Found(
+            entry.name, *distribution, entry.value, partial(_load, entry, distribution[0]), is_installed=True
+        )
+
+
+def _entries_one_by_one() -> tuple[list[metadata.EntryPoint], list[Found]]:
+    """Entry points of the packages whose metadata can be read; and the others as plugins that do not work."""
+    entries: list[metadata.EntryPoint] = []
+    damaged: list[Found] = []
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        place = getattr(distribution, "_path", None)  # it has no public name
+        name = place.name.partition("-")[0] if isinstance(place, Path) else ""
+        if name in seen:  # one further down sys.path, which is not imported
+            continue
+        seen.add(name)
+        try:
+            entries += distribution.entry_points.select(group=PROJECT)
+        except Exception as error:
+            load = partial(_raise, error)
+            damaged.append(Found(name, *_name_and_version(distribution), str(place), load, is_installed=True))
+    return entries, damaged
+
+
+def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    """As the package's metadata says; they may be missing, or no text."""
+    try:
+        return (distribution.name or "unknown", distribution.version or "unknown") if distribution else ("unknown",) * 2
+    except Exception:
+        return "unknown", "unknown"
+
+
+def _load(entry: metadata.EntryPoint, distribution: str) -> object:
+    if entry.pattern.match(entry.value) is None:
+        came, todo = f"its entry point is {entry.value!r}", "correct it in the package's pyproject.toml"
+        raise PluginError(f"plugin {entry.name} ({distribution})", came, '"package.module" or with ":attribute"', todo)
+    return entry.load()
+
+
+def _raise(error: Exception) -> object:
+    raise error
 
 
 def normal(distribution: str) -> str:
@@ -75,7 +119,8 @@ def _from_file(path: Path) -> Found:
         source = path.read_bytes()
     except OSError as error:
         came = f"{path}: {error.strerror or error}"
-        todo = did_you_mean(str(path), map(str, path.parent.glob("*.py")), "check the path")
+        todo = did_you_mean(str(path), (str(one) for one in path.parent.glob("*.py") if one.is_file()),
+                            "check the path")
         raise UsageError("-p", came, "a Python file that can be read", todo) from None
     version = blake2b(source, digest_size=8).hexdigest()
     return Found(path.stem, str(path), version, str(path.resolve()), partial(_run_file, path), demanded=True)
