@@ -69,7 +69,7 @@ def test_before_the_fault_a_run_is_what_it_is_without_and_it_goes_on_when_the_fa
     train(settings, tmp_path / "whole")
     stopped(tmp_path, "train.digest_every=1", "model.dropout=0.1", "train.inject_nan=7")
     whole, run = (ledger.read(tmp_path / name / "ledger.jsonl") for name in ("whole", "run"))
-    assert run[:6] == whole[:6] and [record.event for record in run[6:]] == ["abort"]
+    assert run[:7] == whole[:7] and [record.event for record in run[7:]] == ["abort"]  # the first says how it began
     moved = config(tmp_path, "train.digest_every=1", "model.dropout=0.1", "train.inject_nan=1")
     with cllm.Trainer(moved, resume=tmp_path / "run") as trainer:
         list(trainer)

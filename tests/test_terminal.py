@@ -55,6 +55,7 @@ class WildModel:
 def test_generate_spares_terminals_and_is_exact_in_files(
     on_terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(generate, "gathered_for", lambda *_: None)
     monkeypatch.setattr(generate, "load", lambda *_: WildModel())
     monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
     assert main(["generate", "run", "Once "]) == 0

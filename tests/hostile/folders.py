@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cllm import statefile
+from cllm import runfolder, statefile
 from cllm.digest import bytes_digest, file_digest
 from cllm.errors import (
     CheckpointError,
@@ -82,9 +82,19 @@ def run(
 ) -> Case:
     def make(folder: Path) -> Words:
         spoil(trained(folder))
+        if name != "an altered config":
+            reseal(folder / "run/config.toml")
         return words.split()
 
     return Case(f"run: {name}", make, error, who, came, expected, todo)
+
+
+def reseal(config: Path) -> None:
+    """As whoever forges a config would do it."""
+    if config.exists():
+        content = config.read_bytes()
+        text = content.partition(b"\n")[2] if content.startswith(runfolder.SEAL) else content
+        config.write_bytes(runfolder._seal(text) + text)
 
 
 def saved(name: str, spoil: Spoil, came: str, expected: str = "one whose files are all as they were saved") -> Case:
@@ -290,6 +300,9 @@ CASES = [
         RunFolderError, "run folder"),
     run("without its config, to go on", "train --resume run", gone("config.toml"), "run has no config.toml",
         "the folder of a run", GIVE, RunFolderError, "resume"),
+    run("an altered config", "train --resume run", lambda folder: retold(folder, "n_embd = 8", "n_embd = 16"),
+        "config.toml has been altered", "the config as the run wrote it", "change settings by --set", RunFolderError,
+        "run folder"),
     run("a config cut in a string", "generate run", written("config.toml", 'name = "ru'), "config.toml: ",
         "TOML in UTF-8",
         "correct the file", ConfigError, "config"),
@@ -317,7 +330,7 @@ CASES = [
         "an unaltered ledger", RESTORE, RunFolderError, "ledger"),
     run("a ledger of zeros", "diff run run", written("ledger.jsonl", bytes(99) + b"\n"), "line 1 of", "an unaltered",
         RESTORE, RunFolderError, "ledger"),
-    run("a ledger with text for a step", "diff run run", ledger_line(step="x", batch_index=9), "line 4 of",
+    run("a ledger with text for a step", "diff run run", ledger_line(step="x", batch_index=9), "line 5 of",
         "an unaltered",
         RESTORE, RunFolderError, "ledger"),
     run("a ledger nested 100,000 deep", "diff run run", written("ledger.jsonl", "[" * 100_000 + "\n"), "line 1 of",

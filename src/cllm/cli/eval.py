@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plugins = gathered_for(options, options.folder, "eval")
+    plugins = gathered_for(options, options.folder)
     result = evaluate_run(options.folder, plugins, options.threads)
     warn(*result.warnings)
     if options.json:

@@ -19,6 +19,6 @@ def gathered(options: argparse.Namespace, config: Config | None = None) -> Plugi
     )
 
 
-def gathered_for(options: argparse.Namespace, run: Path, who: str) -> Plugins:
-    """The same with the config of a run folder; `who` is told where it is none."""
-    return gathered(options, load_config(RunFolder.open(run, who).config_path))
+def gathered_for(options: argparse.Namespace, run: Path) -> Plugins:
+    """The same with the config of a run folder."""
+    return gathered(options, load_config(RunFolder.open(run).config_path))

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model = load(options.folder, gathered_for(options, options.folder, "load"))
+    model = load(options.folder, gathered_for(options, options.folder))
     warn(*model.warnings)
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     stream = model.stream(options.prompt, options.tokens, sampling, options.stop, options.threads)
