@@ -30,3 +30,10 @@ def test_parameters_gradient_and_moments_begin_with_a_line() -> None:
     moments = optimizer.state_dict()
     for array in (parameters, gradient, moments["first_moment"], moments["second_moment"]):
         assert array.ctypes.data % aligned.LINE == 0
+
+
+def test_poison_is_a_nan_in_every_element_that_no_sum_survives() -> None:
+    array = aligned.empty(100)
+    aligned.poison(array)
+    assert np.isnan(array).all() and (array.view(np.uint32) == aligned.SIGNALLING_NAN).all()
+    assert not aligned.SIGNALLING_NAN & 1 << 22  # the bit that makes a NaN a quiet one

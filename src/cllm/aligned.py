@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINE = 64  # bytes
+SIGNALLING_NAN = 0x7FA00001
 
 
 def empty(n: int) -> NDArray[np.float32]:
     """(n,) float32, undefined."""
     return _from_line(np.empty(n + LINE // 4, dtype=np.float32), n)
+
+
+def poison(array: NDArray[np.float32]) -> None:
+    """Fill with signalling NaNs: whoever reads an element before it is written spoils all that follows."""
+    array.view(np.uint32)[:] = SIGNALLING_NAN
 
 
 def zeros(n: int) -> NDArray[np.float32]:

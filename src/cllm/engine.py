@@ -338,6 +338,9 @@ class Engine:
         shape = (int(self.boundaries[-1]), self.program.block_size)
         if batch.inputs.shape != shape:
             raise KernelError("engine", f"a batch {batch.inputs.shape}", f"{shape}", "match batch_size and block_size")
+        if kernels.CHECKED:
+            self._workers.poison()
+            self._gradients.poison()
         self._arrays = (batch.inputs, batch.targets, batch.weights)  # alive while the executor has their addresses
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),

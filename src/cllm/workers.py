@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned
-from cllm.kernels import at
+from cllm.kernels import CHECKED, at
 from cllm.lockstep import NamedRows, Rooms, rooms
 from cllm.lowering import WORKER, Lowered
 from cllm.program import Program
@@ -39,6 +39,11 @@ class Workers:
                 record["scratch"] = at(self._scratch[-1])
         self._taken: Sequence[Sequence[int]] | None = None
         self.take_runs()
+
+    def poison(self) -> None:
+        """In checked builds, before every step: nothing may be left in an arena or in scratch that a step relies on."""
+        for memory in (*self.arenas, *self._scratch):
+            aligned.poison(memory)
 
     def runs(self) -> list[tuple[int, int]]:
         """The shards first:last of each team in the next call."""
@@ -78,6 +83,7 @@ class GradientMemory:
         self._free: list[int] = []
         self._gathered: tuple[NDArray[np.float32], Float32] | None = None
         self._fold_stacks: list[list[int]] | None = None
+        self._levels: list[Float32] = []
 
     def for_lockstep(self, program: Program, n_tokens: int) -> NamedRows | None:
         """The total and the levels; and the rows that tokens name, of a tied embedding."""
@@ -137,6 +143,13 @@ class GradientMemory:
     def free(self, row: Float32) -> None:
         self._free.append(next(i for i, own in enumerate(self._rows) if own is row))
 
+    def poison(self) -> None:
+        """The same of all gradients, but for whole rows that somebody outside may still hold."""
+        for memory in self._levels:
+            aligned.poison(memory)
+
     def _row(self) -> Float32:
         self._rows.append(aligned.empty(self._n))
+        if CHECKED:
+            aligned.poison(self._rows[-1])
         return self._rows[-1]
