@@ -83,6 +83,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"git clone |cd cllm|python3? -m venv |python -m tests\.docs|pip install |tox( |$)|perf "
         r"|python -m benchmarks\.generation "  # needs PyTorch
         r"|python -m benchmarks\.builds "  # compiles for minutes
+        r"|apt-get install "
         r"|cllm plugins show robust$|cd plugins/cllm-robust "  # installed in tox's environment plugins alone
     )
     assert all(allowed.match(command) for command in skipped), skipped
