@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cllm import statefile
+from cllm.digest import json_digest
 from cllm.errors import CheckpointError
 from cllm.statefile import FileRecord, StateRecord
 
@@ -109,7 +110,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_record_of_wrong_types_is_refused_though_its_seal_is_right(tmp_path: Path, change: dict[str, Any]) -> None:
     content = {**json.loads(statefile.encode(RECORD)), **change}
     del content["seal"]
-    content["seal"] = statefile._seal(content)
+    content["seal"] = json_digest(content)
     write(tmp_path, statefile.json_bytes(content, "state"))
     with pytest.raises(CheckpointError, match=f"is not a record of cllm: .*{next(iter(change))}"):
         statefile.read(tmp_path)

@@ -35,6 +35,11 @@ def bytes_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
+def json_digest(content: Mapping[str, Any]) -> str:
+    """The digest of JSON in its shortest form: what a file that seals itself holds of the rest."""
+    return bytes_digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
 def file_digest(path: Path) -> str:
     """The digest of a file's bytes; OSError where it cannot be read."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)

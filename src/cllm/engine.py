@@ -30,7 +30,7 @@ from cllm.memory import engine_memory
 from cllm.meter import region
 from cllm.program import Program
 from cllm.recording import Recording, recording
-from cllm.reduction import count_shards, fold_present, shard_boundaries
+from cllm.reduction import chain, count_shards, fold_present, mean_losses, shard_boundaries
 from cllm.teams import form_teams
 from cllm.workers import GradientMemory, Workers
 
@@ -150,8 +150,8 @@ class Engine:
         without: shards that are left out, though not all: the mean is that of the others. Raises Interrupted after
         `stop`, ReducerFailed, and whatever a Python signal handler raises.
         """
-        if without:
-            return self.one_by_one()._gradient_without(parameters, batch, reducer, frozenset(without))
+        if without and self.lockstep:
+            return self._one_by_one().gradient(parameters, batch, reducer, without)
         native = getattr(reducer, "__cllm_reducer__", None)
         if self.lockstep and native is None:
             raise KernelError(
@@ -160,30 +160,33 @@ class Engine:
             )
         begin = perf_counter()
         self._bind(batch)
+        present = [shard for shard in range(self.n_shards) if shard not in without]
+        self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
         if reducer.kind == "gather":
-            total = self._gather(parameters, reducer)
-        elif native is not None:
+            total = self._gather(parameters, reducer, present)
+        elif native is not None and not without:
             total = self._fold_inside(parameters, _call(native))
         else:
-            total = self._fold_outside(parameters, reducer)
+            total = self._fold_outside(parameters, reducer, present)
         return self._outcome(total, perf_counter() - begin)
 
     def shard_gradient(self, parameters: Float32, batch: Batch, shard: int) -> Float32:
         """The gradient (P,) of the sum of one shard's token losses, computed alone; valid until the next such call."""
-        engine = self.one_by_one()
+        engine = self._one_by_one()
         engine._bind(batch)
         engine._pack(parameters)
         row = engine._gradients.spare()
-        engine._run_one(shard, row)
+        engine._run_wave([shard], [row])
         engine._gradients.free(row)
         return row
 
     def _outcome(self, total: Float32, seconds: float) -> Gradient:
         losses, weights = self._shard_loss.tolist(), self._shard_weight.tolist()
-        means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
         weight_sum = self._weight_sum()
-        loss = _chain(losses) / weight_sum
-        return Gradient(total, self.norms.whole(), loss, weight_sum, means, tuple(weights), seconds)
+        loss = chain(losses) / weight_sum
+        return Gradient(
+            total, self.norms.whole(), loss, weight_sum, mean_losses(losses, weights), tuple(weights), seconds
+        )
 
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
@@ -239,55 +242,55 @@ class Engine:
         refuse_status(status, "engine", self.program)
         return total
 
-    def _fold_outside(self, parameters: Float32, reducer: FoldReducer) -> Float32:
-        """A fold in Python: shards in parallel, as many as there are threads, then the same tree by its merges."""
+    def _fold_outside(self, parameters: Float32, reducer: FoldReducer, present: Sequence[int]) -> Float32:
+        """A fold in Python: shards in parallel, as many as there are teams, then the same tree by its merges."""
         self._pack(parameters)
-        buffers = self._gradients
-        stack: list[tuple[int, int, Float32]] = []
-        for first in range(0, self.n_shards, len(self.teams)):
-            wave = range(first, min(first + len(self.teams), self.n_shards))
-            rows = [buffers.spare() for _ in wave]
-            self._workers.take_one_each(wave, [at(row) for row in rows])
-            self._run(backward=True)
-            for shard, row in zip(wave, rows, strict=True):
-                stack.append((shard, 1, row))
-                while len(stack) > 1 and stack[-2][1] == stack[-1][1] and stack[-2][0] % (2 * stack[-1][1]) == 0:
-                    _, size, right = stack.pop()
-                    _call(reducer.merge, stack[-1][2], right)
-                    buffers.free(right)
-                    stack[-1] = (stack[-1][0], 2 * size, stack[-1][2])
-        while len(stack) > 1:  # the remaining subtrees have no partners of their size: the smaller joins the larger
-            _, _, right = stack.pop()
-            _call(reducer.merge, stack[-1][2], right)
+        buffers, ready = self._gradients, dict[int, Float32]()
+
+        def make(shard: int) -> Float32:
+            if shard not in ready:
+                first = present.index(shard)
+                wave = present[first : first + len(self.teams)]
+                ready.update({one: buffers.spare() for one in wave})
+                self._run_wave(wave, [ready[one] for one in wave])
+            return ready.pop(shard)
+
+        def merge(left: Float32, right: Float32) -> Float32:
+            _call(reducer.merge, left, right)
             buffers.free(right)
-        total = stack[0][2]
+            return left
+
+        total = fold_present(present, make, merge)
         self._workers.take_runs()
-        _call(reducer.finish, total, self.n_shards)
+        _call(reducer.finish, total, len(present))
         self._divide(total)
         buffers.free(total)
         return total
 
-    def _gather(self, parameters: Float32, reducer: GatherReducer) -> Float32:
-        """All shards' gradients side by side, combined over slices of the parameters."""
+    def _gather(self, parameters: Float32, reducer: GatherReducer, present: Sequence[int]) -> Float32:
+        """The shards' gradients side by side, combined over slices of the parameters."""
         self._pack(parameters)
         check_memory(
             {"gradients of all shards": 4 * self.n_shards * self.program.n_trainable},
             f"a gather reducer over {count(self.n_shards, 'shard')}",
         )
         rows, total = self._gradients.for_gathers(self.n_shards)
-        self._workers.take_runs([[at(rows[s]) for s in range(team.first, team.last)] for team in self.teams])
-        self._run(backward=True)
-        self._combine(reducer, rows, self._shard_weight.copy(), total)
-        return total
-
-    def _combine(self, reducer: GatherReducer, rows: Float32, weights: NDArray[np.float64], total: Float32) -> None:
+        rows, n_teams = rows[: len(present)], len(self.teams)
+        if len(present) == self.n_shards:
+            self._workers.take_runs([[at(rows[s]) for s in range(team.first, team.last)] for team in self.teams])
+            self._run(backward=True)
+        else:
+            for first in range(0, len(present), n_teams):
+                self._run_wave(present[first : first + n_teams], list(rows[first : first + n_teams]))
+        weights = self._shard_weight[present]
         for begin in range(0, total.size, SLICE):
             _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
         self._divide(total)
+        return total
 
-    # --- without some of the shards ----------------------------------------------------------------------------
+    # --- shards alone ------------------------------------------------------------------------------------------
 
-    def one_by_one(self) -> Engine:
+    def _one_by_one(self) -> Engine:
         """An engine that can run shards alone: this one, or in lockstep another one, made when first asked for."""
         if not self.lockstep:
             return self
@@ -299,38 +302,10 @@ class Engine:
             self._alone.norms = self.norms
         return self._alone
 
-    def _gradient_without(
-        self, parameters: Float32, batch: Batch, reducer: Reducer, without: frozenset[int]
-    ) -> Gradient:
-        """As `gradient`, shard after shard; rare, so simple."""
-
-        def merge(left: Float32, right: Float32) -> Float32:
-            _call(fold.merge, left, right)
-            self._gradients.free(right)
-            return left
-
-        begin = perf_counter()
-        self._bind(batch)
-        self._pack(parameters)
-        self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
-        present = [shard for shard in range(self.n_shards) if shard not in without]
-        if reducer.kind == "gather":
-            rows, total = self._gradients.for_gathers(self.n_shards)
-            for row, shard in enumerate(present):
-                self._run_one(shard, rows[row])
-            self._combine(reducer, rows[: len(present)], self._shard_weight[present], total)
-        else:
-            fold = reducer
-            total = fold_present(present, lambda shard: self._run_one(shard, self._gradients.spare()), merge)
-            _call(reducer.finish, total, len(present))
-            self._divide(total)
-            self._gradients.free(total)
-        return self._outcome(total, perf_counter() - begin)
-
-    def _run_one(self, shard: int, row: Float32) -> Float32:
-        self._workers.take_one_each([shard], [at(row)])
+    def _run_wave(self, shards: Sequence[int], rows: Sequence[Float32]) -> None:
+        """At most as many shards as there are teams, each into a gradient (P,)."""
+        self._workers.take_one_each(shards, [at(row) for row in rows])
         self._run(backward=True)
-        return row
 
     # --- one call into compiled code ---------------------------------------------------------------------------
 
@@ -379,18 +354,10 @@ class Engine:
         self.norms.compute(total, self.n_threads)
 
     def _weight_sum(self) -> float:
-        weight = _chain(self._shard_weight.tolist())
+        weight = chain(self._shard_weight.tolist())
         if not weight > 0.0:
             raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
         return weight
-
-
-def _chain(numbers: Sequence[float]) -> float:
-    """Their sum, one after the other."""
-    total = 0.0
-    for number in numbers:
-        total += number
-    return total
 
 
 def refuse_status(status: int, who: str, program: Program) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cllm import kernels
 from cllm.engine import Batch, Interrupted
 from cllm.program import LOSSES
-from cllm.reduction import fold_present
+from cllm.reduction import chain, fold_present, mean_losses
 from cllm.state import first_non_finite
 from cllm.stepping import Probe, Stepper
 
@@ -109,12 +109,12 @@ def walk(
         if shard not in prober.written:
             prober.walk(shard)
     losses, weights = stepper.shard_sums
-    means = tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
-    weight_sum = _chain([weights[shard] for shard in present])
+    weight_sum = chain([weights[shard] for shard in present])
     if gradient is not None:
         kernels.scale(gradient, 1.0 / weight_sum)
     written = tuple(tuple(prober.written[shard]) for shard in range(stepper.n_shards))
-    return Walk(prober.first, written, means, _chain([losses[shard] for shard in present]) / weight_sum, gradient)
+    loss = chain([losses[shard] for shard in present]) / weight_sum
+    return Walk(prober.first, written, mean_losses(losses, weights), loss, gradient)
 
 
 def _folded(reducer: FoldReducer, present: Sequence[int], make: Callable[[int], Float32]) -> Float32:
@@ -212,10 +212,3 @@ def _operands(stepper: Stepper, parameters: Float32, probe: Probe, row: int) -> 
 def _largest(row: Float32) -> tuple[tuple[int, float], ...]:
     order = np.argsort(-_weights(row), kind="stable")[:MOST_VALUES]
     return tuple((int(channel), float(row[channel])) for channel in order)
-
-
-def _chain(numbers: list[float]) -> float:
-    total = 0.0
-    for number in numbers:
-        total += number
-    return total

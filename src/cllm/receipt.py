@@ -21,7 +21,7 @@ import msgspec
 
 from cllm import atomic
 from cllm.bounded import LARGEST_JSON, read_at_most
-from cllm.digest import Array, bytes_digest, tensor_digest
+from cllm.digest import Array, bytes_digest, json_digest, tensor_digest
 from cllm.errors import IncidentError
 from cllm.jsonl import LineWriter, finite
 from cllm.tensorfile import read_tensors, tensor_parts
@@ -75,7 +75,7 @@ def is_full(folder: Path) -> bool:
 def write(folder: Path, step: int, batch_index: int, content: Mapping[str, Any]) -> Path:
     """A new file for the incident at update `step`; what is there stays. IncidentError where the disk refuses."""
     plain = finite({"format": FORMAT, **content})
-    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1, allow_nan=False).encode() + b"\n"
+    text = json.dumps({**plain, "seal": json_digest(plain)}, indent=1, allow_nan=False).encode() + b"\n"
     path = _free(folder, f"step-{step:08d}-batch-{batch_index:08d}")
     with atomic.disk_errors(IncidentError, "incident", path):
         atomic.write_file(path, text)
@@ -107,7 +107,7 @@ def read(path: Path) -> dict[str, Any]:
         raise _refused(f"{path} is no incident", "give the path of one")
     if content.get("format") != FORMAT:
         raise _refused(f"{path} has format {content.get('format')}, not {FORMAT}", "use the cllm that wrote it")
-    if seal != _seal(content):
+    if seal != json_digest(content):
         raise _refused(f"{path} has been altered: its seal does not match", "bring it back from a backup")
     try:
         msgspec.convert(content, _Form)
@@ -168,10 +168,6 @@ def _write_weights(path: Path, parameters: Mapping[str, Array]) -> None:
 def _free(folder: Path, name: str) -> Path:
     names = (f"{name}.json" if number == 1 else f"{name}.{number}.json" for number in count(1))
     return next(path for path in (folder / name for name in names) if not path.exists())
-
-
-def _seal(content: Mapping[str, Any]) -> str:
-    return bytes_digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _refused(came: str, todo: str) -> IncidentError:

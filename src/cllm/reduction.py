@@ -6,7 +6,7 @@ aligned subtrees; what is left meets afterwards. However many workers there are,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +58,19 @@ def fold_present(present: Collection[int], make: Callable[[int], T], merge: Call
     whole = subtree(0, 1 << max(present).bit_length())
     assert whole is not None
     return whole
+
+
+def chain(numbers: Iterable[float]) -> float:
+    """Their sum in float64, one after the other."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
+def mean_losses(losses: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
+    """Of each shard, from its sums of losses and token weights; 0.0 where no token counts."""
+    return tuple(loss / weight if weight > 0.0 else 0.0 for loss, weight in zip(losses, weights, strict=True))
 
 
 def runs_of_shards(n_shards: int, n_workers: int) -> list[tuple[int, int]]:

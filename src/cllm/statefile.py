@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from cllm.bounded import LARGEST_JSON, read_at_most
-from cllm.digest import bytes_digest
+from cllm.digest import json_digest
 from cllm.errors import CheckpointError
 
 NAME = "state.json"
@@ -55,7 +55,7 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
 def encode(record: StateRecord) -> bytes:
     """The bytes of state.json, indented for people; CheckpointError for a value that is not plain."""
     content = {field: plain(getattr(record, field), field) for field in StateRecord.__struct_fields__}
-    content["seal"] = _seal(content)
+    content["seal"] = json_digest(content)
     return json_bytes(content, "state")
 
 
@@ -71,7 +71,7 @@ def read(folder: Path) -> StateRecord:
         if seal is None:
             raise _error(path, "is not a record of cllm")
         _check_format(path, content.get("format"))
-        if altered or seal != _seal(content):
+        if altered or seal != json_digest(content):
             raise _error(path, "has been altered: its seal does not match")
         return msgspec.convert(_revived(content), StateRecord)
     except OSError as problem:
@@ -118,10 +118,6 @@ def _revived(value: Any) -> Any:
 
 def _text(value: Any) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def _seal(content: Mapping[str, Any]) -> str:
-    return bytes_digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _check_format(path: Path, found: object) -> None:

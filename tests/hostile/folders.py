@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm import runfolder, statefile
-from cllm.digest import bytes_digest, file_digest
+from cllm.digest import bytes_digest, file_digest, json_digest
 from cllm.errors import (
     CheckpointError,
     CllmError,
@@ -118,7 +118,7 @@ def sealed(**changes: Any) -> Spoil:
     def spoil(folder: Path) -> None:
         content = json.loads((folder / "state.json").read_bytes()) | changes
         del content["seal"]
-        content["seal"] = statefile._seal(content)
+        content["seal"] = json_digest(content)
         (folder / "state.json").write_bytes(statefile.json_bytes(content, "state"))
 
     return spoil

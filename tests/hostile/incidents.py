@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cllm import receipt
+from cllm.digest import json_digest
 from cllm.errors import CllmError, IncidentError
 from tests.hostile.case import Case, Words
 
@@ -25,7 +25,7 @@ def incident(
 
 def sealed(**content: Any) -> dict[str, Any]:
     """With a seal that fits, as a forger would make it."""
-    return {**content, "seal": receipt._seal(content)}
+    return {**content, "seal": json_digest(content)}
 
 
 def missing(folder: Path) -> Words:
