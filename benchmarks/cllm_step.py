@@ -44,10 +44,9 @@ class CllmStep:
             )
             for index, window in enumerate(windows(task, tokens))
         ]
-        checks: dict[str, StabilityCheck] = {"finite": FiniteCheck()}
+        checks: dict[str, StabilityCheck] = {**(more_checks or {}), "finite": FiniteCheck()}
         if task.max_norm is not None:
             checks["clip"] = ClipCheck(ClipConfig(max_norm=task.max_norm))
-        checks |= more_checks or {}
         optimizer = AdamW(
             AdamWConfig(learning_rate=LEARNING_RATE, betas=BETAS, epsilon=EPSILON, weight_decay=task.weight_decay)
         )

@@ -19,15 +19,9 @@ from benchmarks.machine import describe
 from benchmarks.model import prepare
 from benchmarks.options import names
 from benchmarks.task import TASKS
-from cllm.builtin.checks import SpikeCheck, SpikeConfig
-from cllm.builtin.watching import (
-    DeadGradientCheck,
-    DeadGradientConfig,
-    PlateauCheck,
-    PlateauConfig,
-    UpdateRatioCheck,
-    UpdateRatioConfig,
-)
+from cllm.config import Part
+from cllm.hooks.manager import build_manager
+from cllm.hooks.protocols import StabilityCheck
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,12 +76,10 @@ def bare_step(side: CllmStep, step: int) -> float:
     return loss
 
 
-def every_check() -> dict[str, object]:
-    """Those that a run is not without, as CllmStep has them, are not among them."""
-    return {
-        "spike": SpikeCheck(SpikeConfig()), "update_ratio": UpdateRatioCheck(UpdateRatioConfig()),
-        "dead_gradient": DeadGradientCheck(DeadGradientConfig()), "plateau": PlateauCheck(PlateauConfig()),
-    }
+def every_check() -> dict[str, StabilityCheck]:
+    """All that cllm comes with, with their defaults."""
+    plugins = build_manager(installed=False)
+    return plugins.make_checks({name: Part(name) for name in plugins.names("check")})
 
 
 if __name__ == "__main__":

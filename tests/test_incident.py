@@ -15,7 +15,7 @@ import cllm
 from cllm import ledger, receipt
 from cllm.errors import IncidentError, InstabilityAbort
 from cllm.hooks.manager import build_manager
-from cllm.hooks.specs import Ok, SkipStep
+from cllm.hooks.verdicts import Ok, SkipStep
 from cllm.investigation import OTHER, SAME
 from cllm.replay import replay
 from tests.models import Tree

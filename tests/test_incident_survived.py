@@ -11,7 +11,7 @@ import cllm
 from cllm import receipt
 from cllm.errors import InstabilityAbort
 from cllm.hooks.manager import build_manager
-from cllm.hooks.specs import Abort, DropShards, Rewind
+from cllm.hooks.verdicts import Abort, DropShards, Rewind
 from cllm.replay import replay
 from tests.models import always_in_lockstep
 from tests.runs import config, digest_of, train

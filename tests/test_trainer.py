@@ -27,7 +27,7 @@ from cllm.data.tokenizers import ByteTokenizer
 from cllm.errors import ConfigError, DataError, InstabilityAbort, PluginError, RunFolderError, TokenFileError
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.manager import build_manager
-from cllm.hooks.specs import Abort, LowerLR, Ok, SkipStep
+from cllm.hooks.verdicts import Abort, LowerLR, Ok, SkipStep
 from tests.runs import TEXT, config, digest_of, finish, leave_half_way, train
 from tests.test_golden import OVERRIDES, RUNS
 

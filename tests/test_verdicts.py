@@ -17,7 +17,8 @@ import cllm
 from cllm import checkpoint, ledger
 from cllm.course import Course
 from cllm.errors import InstabilityAbort
-from cllm.hooks.specs import Abort, Decision, DropShards, LowerLR, Ok, Past, Rewind, SkipStep
+from cllm.hooks.reports import Past
+from cllm.hooks.verdicts import Abort, Decision, DropShards, LowerLR, Ok, Rewind, SkipStep
 from tests.runs import config, digest_of, train
 
 

@@ -22,7 +22,7 @@ from cllm.errors import ConfigError, PluginError
 from cllm.floats import standard_floats
 from cllm.hooks.calling import Judges
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.specs import Optimizer, Reducer, Schedule, StabilityCheck
+from cllm.hooks.protocols import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
 from cllm.memory import by_layers, run_memory

@@ -16,7 +16,7 @@ from cllm.errors import DataError
 from cllm.evaluate import Evaluation, evaluate
 from cllm.generate import load
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 from cllm.machine import default_threads
 from cllm.resume import refuse_other_data
 

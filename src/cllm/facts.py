@@ -9,7 +9,7 @@ from cllm.assemble import Assembly
 from cllm.checkpoint import RunFacts
 from cllm.data.tokenizerfile import FILE_NAME, standard_form, tokenizer_bytes
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 from cllm.huggingface import TOKENIZER_CONFIG, model_config, tokenizer_config
 from cllm.version import __version__
 

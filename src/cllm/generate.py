@@ -22,7 +22,7 @@ from cllm.errors import CheckpointError, TokenizerError, UsageError, check_kind
 from cllm.floats import standard_floats
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 from cllm.huggingface import model_config
 from cllm.machine import default_threads
 from cllm.program import Program

@@ -10,7 +10,7 @@ import numpy as np
 from cllm.data.batches import Batches
 from cllm.engine import Batch
 from cllm.errors import CllmError
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 
 CONTEXT = 24  # tokens on each side
 

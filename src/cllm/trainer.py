@@ -28,8 +28,8 @@ from cllm.hooks.calling import warn
 from cllm.hooks.making import problem
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
+from cllm.hooks.protocols import Reducer, StabilityCheck
 from cllm.hooks.reports import RunInfo, StepReport
-from cllm.hooks.specs import Reducer, StabilityCheck
 from cllm.interrupts import Interrupts
 from cllm.judging import Judged, judge, update
 from cllm.ledger import Record

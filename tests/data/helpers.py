@@ -17,7 +17,7 @@ from cllm.builtin.text import TextConfig, TextDataset
 from cllm.data.bpe import BpeConfig
 from cllm.data.kinds import Kinds
 from cllm.data.tokenizerfile import builtin
-from cllm.hooks.specs import Dataset, Document
+from cllm.hooks.protocols import Dataset, Document
 
 # Scripts, joined and combining characters, emoji, controls, marks of direction, line ends, names of special tokens.
 MANY_SCRIPTS = (

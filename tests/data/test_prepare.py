@@ -24,7 +24,7 @@ from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizerfile import load_tokenizer
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenizerError
-from cllm.hooks.specs import Document
+from cllm.hooks.protocols import Document
 from tests.data.helpers import Texts, shared
 from tests.data.squad_shape import N_ARTICLES, N_SEGMENTS, write_squad_shape
 

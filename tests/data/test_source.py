@@ -19,7 +19,7 @@ from cllm.data.source import OpenData, open_data
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenFileError, TokenizerError
-from cllm.hooks.specs import Dataset, Document
+from cllm.hooks.protocols import Dataset, Document
 from tests.data.helpers import KINDS, Texts, shared
 
 TEXT = "To be, or not to be: that is the question.\n" * 20

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import cllm.hooks
-from cllm.hooks import hookspecs, specs
+from cllm.hooks import hookspecs, protocols, reports, specs, verdicts
 from cllm.hooks.making import METHODS
 from cllm.hooks.manager import REGISTRY, build_manager
 from cllm.hooks.plugins import PLACES
@@ -43,8 +44,15 @@ def test_every_spec_says_where_it_is_used(spec: type[specs.Spec]) -> None:
     assert key.replace("{}", "LABEL") in (spec.__doc__ or "")
 
 
-def test_the_contents_page_has_all_that_specs_has() -> None:
-    assert set(specs.__all__) - {"SPECS"} <= set(cllm.hooks.__all__)
+@pytest.mark.parametrize("module", [protocols, reports, specs, verdicts])
+def test_the_contents_page_has_every_class_that_plugins_need(module: ModuleType) -> None:
+    things = vars(module).values()
+    classes = {one for one in things if isinstance(one, type) and one.__module__ == module.__name__}
+    needed = {one.__name__ for one in classes - {verdicts.Failed} if not one.__name__.startswith("_")}
+    assert needed <= set(cllm.hooks.__all__)
+
+
+def test_the_contents_page_is_sorted_and_true() -> None:
     assert sorted(cllm.hooks.__all__) == cllm.hooks.__all__
     assert all(hasattr(cllm.hooks, name) for name in cllm.hooks.__all__)
 

@@ -111,8 +111,8 @@ SHARES = (
          "p.source, size, step.n_parameters, part + 1, n_parts + 1),"),
     )),
     Mutant("columns of the total that two parts scale", EXECUTOR, (
-        ("matrix.offset, size, step.n_parameters, part, n_parts),",
-         "matrix.offset, size, step.n_parameters, max(part - 1, 0), n_parts),"),
+        ("squares_of_part(total, &scale, matrices, n_matrices, sums, part, n_parts)",
+         "squares_of_part(total, &scale, matrices, n_matrices, sums, max(part - 1, 0), n_parts)"),
     )),
     Mutant("slices of a member that reach into the next one's", WORK, (
         ("part_begin(n, 16, own.member + 1, own.n_parts)",
@@ -123,7 +123,7 @@ SHARES = (
          "min(part + 2, n_parts), n_parts) - begin\n        offset = segments[s].offset + begin\n        adamw_run("),
     ), ("optimizer",)),
     Mutant("columns of the norm that two parts sum", "_kernels/finite.pyx", (
-        ("matrix.offset, size, total, part, n_parts),", "matrix.offset, size, total, max(part - 1, 0), n_parts),"),
+        ("matrices, n_matrices, sums, part, n_parts)", "matrices, n_matrices, sums, max(part - 1, 0), n_parts)"),
     ), ("finite",)),
     Mutant("every member sums up the shard", EXECUTOR, (
         ("    if own.member == 0:\n        sum_up(", "    if own.member >= 0:\n        sum_up("),

@@ -21,8 +21,8 @@ from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_
 from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
-from cllm._kernels.simd cimport f16_set1
-from cllm._kernels.squares cimport Matrix, scaled_column_squares_of
+from cllm._kernels.simd cimport f16, f16_set1
+from cllm._kernels.squares cimport Matrix, squares_of_part
 from cllm._kernels.team cimport Meeting, region_threads
 from cllm._kernels.step cimport (
     C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step, Worker,
@@ -219,19 +219,11 @@ cdef void scale_part(
     cdef unsigned long long saved = fpenv_enter()
     cdef double weight = fpenv_value(weight_of(step))
     cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
-    cdef const Matrix *matrix
-    cdef int64_t size
-    cdef int m
+    cdef f16 scale
     dawdle(step, &step.workers[part])
     if status_of(step) == DONE and weight > 0.0:
-        for m in range(n_matrices):
-            matrix = &matrices[m]
-            size = matrix.rows * matrix.columns
-            scaled_column_squares_of(
-                total + matrix.offset, f16_set1(<float>(1.0 / weight)), matrix, sums + matrix.sums,
-                place_begin(matrix.columns, 64, matrix.offset, size, step.n_parameters, part, n_parts),
-                place_begin(matrix.columns, 64, matrix.offset, size, step.n_parameters, part + 1, n_parts),
-            )
+        scale = f16_set1(<float>(1.0 / weight))
+        squares_of_part(total, &scale, matrices, n_matrices, sums, part, n_parts)
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)

@@ -7,10 +7,9 @@ float64 chain, parameters in name order.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from cllm._kernels.op cimport place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.simd cimport sqrt
-from cllm._kernels.squares cimport Matrix, column_squares_of, end_of
+from cllm._kernels.squares cimport Matrix, squares_of_part
 
 MATRIX_SIZE = sizeof(Matrix)
 
@@ -30,17 +29,7 @@ cdef void squares_part(
 ) noexcept nogil:
     cdef uint64_t saved = fpenv_enter()
     cdef double started = work_begins(busy)
-    cdef const Matrix *matrix
-    cdef int64_t total = end_of(matrices, n_matrices), size
-    cdef int m
-    for m in range(n_matrices):
-        matrix = &matrices[m]
-        size = matrix.rows * matrix.columns
-        column_squares_of(
-            gradient + matrix.offset, matrix, sums + matrix.sums,
-            place_begin(matrix.columns, 64, matrix.offset, size, total, part, n_parts),
-            place_begin(matrix.columns, 64, matrix.offset, size, total, part + 1, n_parts),
-        )
+    squares_of_part(<float *>gradient, NULL, matrices, n_matrices, sums, part, n_parts)  # which it then only reads
     work_ends(busy, part, started, 0.0)
     fpenv_leave(saved)
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from cllm._kernels.op cimport place_begin
 from cllm._kernels.simd cimport f16, f16_fma, f16_load_n, f16_mul, f16_set1, f16_store_n
 
 cdef struct Matrix:
@@ -20,30 +21,27 @@ cdef inline int64_t end_of(const Matrix *matrices, int n_matrices) noexcept nogi
     return end
 
 
+cdef inline void squares_of_part(
+    float *array, const f16 *scale, const Matrix *matrices, int n_matrices, float *sums, int part, int n_parts,
+) noexcept nogil:
+    """sums OUT of one part's columns of every matrix, of what they are after array *= scale, where scale is not NULL."""
+    cdef const Matrix *matrix
+    cdef int64_t whole = end_of(matrices, n_matrices), size
+    cdef int m
+    for m in range(n_matrices):
+        matrix = &matrices[m]
+        size = matrix.rows * matrix.columns
+        column_squares_of(
+            array + matrix.offset, scale, matrix, sums + matrix.sums,
+            place_begin(matrix.columns, 64, matrix.offset, size, whole, part, n_parts),
+            place_begin(matrix.columns, 64, matrix.offset, size, whole, part + 1, n_parts),
+        )
+
+
 cdef inline void column_squares_of(
-    const float *g, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
+    float *g, const f16 *scale, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
 ) noexcept nogil:
-    """sums OUT of columns begin:end of g IN, each one chain over ascending rows."""
-    cdef int64_t columns = matrix.columns, column, row, n, i
-    cdef f16[4] total
-    cdef f16 x
-    for column in range(begin, end, 64):
-        for i in range(4):
-            total[i] = f16_set1(0.0)
-        for row in range(matrix.rows):
-            for i in range(4):
-                n = end - column - 16 * i
-                x = f16_load_n(g + row * columns + column + 16 * i, n if n > 0 else 0)
-                total[i] = f16_fma(x, x, total[i])
-        for i in range(4):
-            n = end - column - 16 * i
-            f16_store_n(sums + column + 16 * i, total[i], n if n > 0 else 0)
-
-
-cdef inline void scaled_column_squares_of(
-    float *g, f16 scale, const Matrix *matrix, float *sums, int64_t begin, int64_t end,
-) noexcept nogil:
-    """As above, of what g is after g *= scale."""
+    """Of columns begin:end, each one chain over ascending rows."""
     cdef int64_t columns = matrix.columns, column, row, n, i
     cdef float *place
     cdef f16[4] total
@@ -55,8 +53,10 @@ cdef inline void scaled_column_squares_of(
             for i in range(4):
                 n = max(end - column - 16 * i, 0)
                 place = g + row * columns + column + 16 * i
-                x = f16_mul(f16_load_n(place, n), scale)
-                f16_store_n(place, x, n)
+                x = f16_load_n(place, n)
+                if scale != NULL:
+                    x = f16_mul(x, scale[0])
+                    f16_store_n(place, x, n)
                 total[i] = f16_fma(x, x, total[i])
         for i in range(4):
             f16_store_n(sums + column + 16 * i, total[i], max(end - column - 16 * i, 0))

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from cllm.hooks.specs import Document
+from cllm.hooks.protocols import Document
 
 
 class PydocConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

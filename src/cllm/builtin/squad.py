@@ -28,7 +28,7 @@ import msgspec
 from cllm.atomic import disk_errors
 from cllm.data.jsonevents import JsonEvents, boolean, finish, items, members, skip, string
 from cllm.errors import DataError
-from cllm.hooks.specs import Document
+from cllm.hooks.protocols import Document
 
 MAX_PARAGRAPH_CHARACTERS = 8 << 20  # of one paragraph's texts; the largest of SQuAD have some 10,000
 PIECE_CHARACTERS = 1 << 20  # a longer article comes in pieces

@@ -12,7 +12,7 @@ import msgspec
 
 from cllm.data.utf8 import read_utf8, unreadable
 from cllm.errors import DataError
-from cllm.hooks.specs import Document
+from cllm.hooks.protocols import Document
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cllm.hooks.specs import Dataset, Document
+from cllm.hooks.protocols import Dataset, Document
 
 
 class Counts:

@@ -12,7 +12,7 @@ import msgspec
 from cllm.config import DataConfig
 from cllm.data.tokenizerfile import load_tokenizer
 from cllm.errors import ConfigError
-from cllm.hooks.specs import Dataset, Tokenizer
+from cllm.hooks.protocols import Dataset, Tokenizer
 
 
 @dataclass(frozen=True)

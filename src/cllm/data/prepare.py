@@ -26,7 +26,7 @@ from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizerfile import save_tokenizer
 from cllm.data.tokenwrite import make_header
 from cllm.errors import DataError, TokenizerError
-from cllm.hooks.specs import Dataset, Document, Tokenizer
+from cllm.hooks.protocols import Dataset, Document, Tokenizer
 
 TRAIN_FILE = "train.tokens"
 VALIDATION_FILE = "validation.tokens"

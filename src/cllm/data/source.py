@@ -26,7 +26,7 @@ from cllm.data.tokenizerfile import load_tokenizer
 from cllm.data.utf8 import unreadable
 from cllm.digest import file_digest
 from cllm.errors import DataError
-from cllm.hooks.specs import Dataset, Tokenizer
+from cllm.hooks.protocols import Dataset, Tokenizer
 
 CACHE_VERSION = 2  # part of the name of what is cached: another one, where the same text gives other tokens
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 
 
 class StreamDecoder(Protocol):

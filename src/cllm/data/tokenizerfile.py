@@ -19,7 +19,7 @@ from cllm.data.bpe import BpeTokenizer
 from cllm.data.standard import byte_form, char_alphabet, char_form
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import TokenizerError
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 
 FILE_NAME = "tokenizer.json"
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from cllm.data.streams import ByteStream, StreamDecoder
 from cllm.data.tokenfile import Tokens, token_dtype
 from cllm.errors import TokenizerError
-from cllm.hooks.specs import Tokenizer
+from cllm.hooks.protocols import Tokenizer
 
 
 class ByteTokenizer:

@@ -16,84 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cllm.errors import PluginError
-from cllm.hooks.protocols import (
-    Dataset,
-    Document,
-    FoldReducer,
-    GatherReducer,
-    Optimizer,
-    Reducer,
-    Schedule,
-    Sink,
-    StabilityCheck,
-    Tokenizer,
-)
-from cllm.hooks.reports import (
-    GradientView,
-    Magnitude,
-    Past,
-    RunInfo,
-    ShardView,
-    StepReport,
-    UpdatedView,
-    UpdateView,
-)
-from cllm.hooks.verdicts import (
-    Abort,
-    Clip,
-    Decision,
-    DropShards,
-    LowerLR,
-    Ok,
-    Rewind,
-    SkipStep,
-    Verdict,
-    decide,
-)
 
 if TYPE_CHECKING:
     import msgspec
-
-__all__ = [
-    "SPECS",
-    "Abort",
-    "CheckSpec",
-    "Clip",
-    "Dataset",
-    "DatasetSpec",
-    "Decision",
-    "Document",
-    "DropShards",
-    "FoldReducer",
-    "GatherReducer",
-    "GradientView",
-    "LowerLR",
-    "Magnitude",
-    "ModelSpec",
-    "Ok",
-    "Optimizer",
-    "OptimizerSpec",
-    "Past",
-    "Reducer",
-    "ReducerSpec",
-    "Rewind",
-    "RunInfo",
-    "Schedule",
-    "ScheduleSpec",
-    "ShardView",
-    "Sink",
-    "SinkSpec",
-    "SkipStep",
-    "Spec",
-    "StabilityCheck",
-    "StepReport",
-    "Tokenizer",
-    "TokenizerSpec",
-    "UpdateView",
-    "UpdatedView",
-    "Verdict",
-    "decide",
-]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)*")
 _REFERENCE = re.compile(r"[\w.]+:\w+")
