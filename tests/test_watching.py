@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -125,6 +126,20 @@ def test_what_the_program_uses_itself_is_left_alone(usr1: None) -> None:
         signal.set_wakeup_fd(-1)
         os.close(reading)
         os.close(writing)
+
+
+@pytest.mark.parametrize("call", ["pipe", "write"])
+def test_a_run_does_not_end_for_want_of_it(call: str, usr1: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that has no pipe to give, or loses what is written to it, costs a second at most."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, call, refuse)
+    with Watching(lambda: iter(())):
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL or call == "write"
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_a_run_is_not_stopped_and_ends_in_the_same_bits(

@@ -27,12 +27,14 @@ END = b"\0"  # no signal's number
 WORDS = {PACK: "packs weights", FOLD: "merges gradients", MEET: "combines the gradients of all threads"}
 PACKAGE = str(Path(__file__).parent)
 MOST_FRAMES = 6
+PATIENCE = 1.0  # seconds for a thread that has but to read a byte; one that does not ends with the process
 
 
 class Watching:
     """While inside, SIGUSR1 has `tell` printed on standard error. Main thread only.
 
-    Nothing is done where the program handles the signal itself, or has a use of its own for signals' wake-ups.
+    Nothing is done where the program handles the signal itself, or has a use of its own for signals' wake-ups; nor
+    where the system refuses a pipe or a thread: no run ends for want of it.
     """
 
     def __init__(self, tell: Callable[[], Iterator[str]]) -> None:
@@ -43,18 +45,22 @@ class Watching:
         in_main = threading.current_thread() is threading.main_thread()
         if NUMBER is None or not in_main or signal.getsignal(NUMBER) != signal.SIG_DFL:
             return self
+        with suppress(OSError, RuntimeError):
+            self._begin(NUMBER)
+        return self
+
+    def _begin(self, number: int) -> None:
         heard, self._wakes = os.pipe()
         os.set_blocking(self._wakes, False)
+        thread = threading.Thread(target=self._listen, args=(heard,), name="cllm-watching", daemon=True)
+        thread.start()
         before = signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
-        if before != -1:
+        if before == -1:
+            signal.signal(number, _ignore)
+            self._thread = thread
+        else:
             signal.set_wakeup_fd(before)
-            os.close(heard)
-            os.close(self._wakes)
-            return self
-        signal.signal(NUMBER, _ignore)
-        self._thread = threading.Thread(target=self._listen, args=(heard,), name="cllm-watching", daemon=True)
-        self._thread.start()
-        return self
+            self._end(thread)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,16 +69,20 @@ class Watching:
             return
         signal.set_wakeup_fd(-1)
         signal.signal(NUMBER, signal.SIG_DFL)
-        os.set_blocking(self._wakes, True)
-        os.write(self._wakes, END)  # closing it would not do: a process that was forked meanwhile may have it, too
-        self._thread.join()
-        os.close(self._wakes)
+        self._end(self._thread)
         self._thread = None
+
+    def _end(self, thread: threading.Thread) -> None:
+        """Closing the pipe would not do: a process that was forked meanwhile may have it, too."""
+        with suppress(OSError):
+            os.write(self._wakes, END)
+            thread.join(PATIENCE)
+            os.close(self._wakes)
 
     def _listen(self, heard: int) -> None:
         numbers = b""
         while END not in numbers:
-            numbers = os.read(heard, 64)
+            numbers = os.read(heard, 64) or END
             if NUMBER is not None and NUMBER in numbers:
                 with suppress(OSError):  # standard error may be gone
                     os.write(2, "".join(f"cllm: {line}\n" for line in self._tell()).encode())
