@@ -66,6 +66,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "cllm.generate": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.incident": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.replay": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.watching": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.verifying": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.cli": ("cllm.builtin",),
 }

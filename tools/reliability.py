@@ -37,6 +37,28 @@ ROWS: dict[str, tuple[str, str, str]] = {
         "Reports of ThreadSanitizer", "{reports}, in {tests} tests of all that threads share", "tox run -e race",
     ),
     "mutants": ("Races seeded into the kernels, and caught", "{seeded}, {caught} caught", "tox run -e race"),
+    "asan": (
+        "Reports of AddressSanitizer and UndefinedBehaviorSanitizer",
+        "{reports}, in {tests:,} tests of the default suite", "tox run -e asan",
+    ),
+    "io_faults": (
+        "Calls of the system in a save that a kill, a full disk, a broken disk or a write that lied has met",
+        "{injected:,}: after {survived:,} of them the step saved, or the one before, led on to the same bits",
+        "tox run -e faults",
+    ),
+    "kills": (
+        "kill -9 at random moments of one run, which went on with 1, 2 or 3 threads",
+        "{kills}, {torn} of them in the middle of a save: the digest and the ledger of an undisturbed run",
+        "tox run -e faults",
+    ),
+    "flips": (
+        "Bits flipped, files cut short, pages lost: checkpoints, tokens, tokenizers, ledger, config",
+        "{tried:,}: {detected:,} refused, {harmless} of no meaning to a run", "tox run -e faults",
+    ),
+    "interrupts": (
+        "Ctrl-C in a step that lasts seconds, on two cores that others used as well",
+        "{presses} presses, half of them answered within {p50_ms} ms, 99 % within {p99_ms} ms", "tox run -e faults",
+    ),
     "cycles": (
         "Engines made, trained with and thrown away with up to 64 threads on 2 cores",
         "{cycles:,} in {kinds} surroundings, {hangs} hung", "tox run -e soak",

@@ -209,6 +209,11 @@ class Engine:
         most = max(team.last - team.first for team in self.teams) + 1
         return recording(self._workers.records, n_steps * most * (3 * len(self.program.ops) + 3))
 
+    @property
+    def workers(self) -> NDArray[Any]:
+        """The threads' records (WORKER), in which they write while they run."""
+        return self._workers.records
+
     def stop(self) -> None:
         """Ask the running call, or the next one, to end soon with Interrupted; from a handler or another thread."""
         self._executor.stop()

@@ -44,7 +44,7 @@ WORKER = np.dtype(
         ("room", np.uint64), ("first_shard", np.int64), ("last_shard", np.int64), ("status", np.int64),
         ("op", np.int64), ("events", np.uint64), ("n_events", np.int64), ("max_events", np.int64), ("leader", np.int64),
         ("member", np.int64), ("n_members", np.int64), ("n_parts", np.int64), ("waited", np.float64),
-        ("dice", np.uint64), ("unused", np.int64, 6),
+        ("dice", np.uint64), ("doing", np.int64), ("shard", np.int64), ("waits", np.int64), ("unused", np.int64, 3),
     ]
 )
 EVENT = np.dtype([("what", np.int64), ("shard", np.int64), ("begin", np.float64), ("end", np.float64)])

@@ -16,6 +16,7 @@ from cllm import kernels
 from cllm.lowering import EVENT
 
 PACK, FOLD, MEET = kernels.executor.PACK, kernels.executor.FOLD, kernels.executor.MEET
+IDLE = kernels.executor.IDLE
 
 
 class Recording:

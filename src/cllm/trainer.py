@@ -37,6 +37,7 @@ from cllm.meter import Meter
 from cllm.progress import Pace
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
+from cllm.watching import Watching, told
 
 
 class Trainer:
@@ -129,7 +130,7 @@ class Trainer:
         """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""
         self._clear()
         self.plugins.fire("cllm_run_start", run=self._info())
-        with Interrupts(self.stop) as interrupts:
+        with Interrupts(self.stop) as interrupts, Watching(self._told):
             try:
                 yield from self._steps()
                 self.save()
@@ -336,6 +337,12 @@ class Trainer:
             self.plugins.fire("cllm_evaluation", report=report)
         if report.decision != "step":
             self.plugins.fire("cllm_instability", report=report)
+
+    def _told(self) -> Iterator[str]:
+        """What SIGUSR1 prints."""
+        parts, state = self.parts, self.state
+        engines = [engine for engine in (parts.engine, parts.evaluator) if engine is not None]
+        return told(state.step, self.n_steps, state.batch_index, engines)
 
     def _info(self) -> RunInfo:
         return RunInfo(

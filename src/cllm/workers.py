@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm import aligned
+from cllm import aligned, kernels
 from cllm.kernels import CHECKED, at
 from cllm.lockstep import NamedRows, Rooms, rooms
 from cllm.lowering import WORKER, Lowered
@@ -25,6 +25,7 @@ class Workers:
         self._teams = teams
         self.records = np.zeros(n_threads, dtype=WORKER)
         self.records["leader"] = np.arange(n_threads)
+        self.records["doing"] = kernels.executor.IDLE
         self._leaders = [self.records[team.leader] for team in teams]
         self.arenas: list[Float32] = []  # one a team: its activations, in lockstep of all its shards
         self._scratch: list[Float32] = []  # one a thread

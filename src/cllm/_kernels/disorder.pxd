@@ -7,7 +7,7 @@ no disorder, each of these functions is one test of a pointer.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cllm._kernels.step cimport Step, Worker, load_flag
+from cllm._kernels.step cimport Step, Worker, load_flag, note
 from cllm._kernels.team cimport meet
 
 cdef extern from "disorder.h" nogil:
@@ -64,6 +64,8 @@ cdef inline int meet_team(Step *step, Worker *own, int status) noexcept nogil:
     """The worker's team meets: team.h."""
     cdef int outcome
     dawdle(step, own)
+    note(&own.waits, own.n_parts > 1)
     outcome = meet(&step.meetings[own.leader], own.n_parts, status, &own.waited)
+    note(&own.waits, 0)
     dawdle(step, own)
     return outcome

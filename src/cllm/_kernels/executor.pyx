@@ -25,8 +25,8 @@ from cllm._kernels.simd cimport f16, f16_set1
 from cllm._kernels.squares cimport Matrix, squares_of_part
 from cllm._kernels.team cimport Meeting, region_threads
 from cllm._kernels.step cimport (
-    C_FOLD, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step, Worker,
-    begin_event, end_event, load_flag, look_at_signals, seconds_of, shard_of, store_flag,
+    C_FOLD, C_IDLE, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step,
+    Worker, begin_event, end_event, load_flag, look_at_signals, note, seconds_of, shard_of, store_flag,
 )
 from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
 
@@ -43,7 +43,7 @@ PACKING_SIZE = sizeof(Packing)
 RANGE_SIZE = sizeof(Range)
 EVENT_SIZE = sizeof(Event)
 # What an event was, where it was no op of the Program.
-PACK, FOLD, MEET = C_PACK, C_FOLD, C_MEET
+PACK, FOLD, MEET, IDLE = C_PACK, C_FOLD, C_MEET, C_IDLE
 
 cdef enum:
     MAX_WORKERS = 1024  # MOST_THREADS of cllm/env.py
@@ -62,7 +62,7 @@ cdef int run_shard(Step *step, int w, int64_t s, float *gradient, float *left) n
     cdef bint merges = False
     cdef double begin, waited
     for i in range(step.n_ops * (2 if step.backward else 1)):
-        begin, waited = begin_event(own), own.waited
+        begin, waited = begin_event(own, i, s), own.waited
         own.op = i if i < step.n_ops else 2 * step.n_ops - 1 - i
         if left != NULL:
             range_ = &step.ranges[own.op]
@@ -105,6 +105,7 @@ cdef void run_worker(Step *step, int w) noexcept nogil:
     work_ends(step.busy, w, begin, worker.waited)
     if worker.status != DONE:
         store_flag(&step.leave, 1)
+    note(&worker.doing, C_IDLE)
     count_up(&step.n_finished)
     dawdle(step, worker)
     if w == step.caller:
@@ -175,7 +176,7 @@ cdef int fold_shards(Step *step, int w) noexcept nogil:
 
 cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
+    cdef double started = begin_event(&step.workers[part], C_PACK, 0), busy = work_begins(step.busy)
     cdef const Packing *p
     cdef int64_t n, size
     cdef int i
@@ -188,6 +189,7 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
             place_begin(n, 1, p.source, size, step.n_parameters, part + 1, n_parts),
         )
     end_event(&step.workers[part], C_PACK, 0, started, 0.0)
+    note(&step.workers[part].doing, C_IDLE)
     dawdle(step, &step.workers[part])
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
@@ -198,7 +200,7 @@ cdef void meet_part(
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, if all went well."""
     cdef unsigned long long saved = fpenv_enter()
-    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
+    cdef double started = begin_event(&step.workers[part], C_MEET, 0), busy = work_begins(step.busy)
     cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts), i
     cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
     dawdle(step, &step.workers[part])
@@ -208,6 +210,7 @@ cdef void meet_part(
                 step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
             )
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
+    note(&step.workers[part].doing, C_IDLE)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 
@@ -218,13 +221,14 @@ cdef void scale_part(
     """Columns of every matrix: the total is divided by the token weights, and its squares added up, if all went well."""
     cdef unsigned long long saved = fpenv_enter()
     cdef double weight = fpenv_value(weight_of(step))
-    cdef double started = begin_event(&step.workers[part]), busy = work_begins(step.busy)
+    cdef double started = begin_event(&step.workers[part], C_MEET, 0), busy = work_begins(step.busy)
     cdef f16 scale
     dawdle(step, &step.workers[part])
     if status_of(step) == DONE and weight > 0.0:
         scale = f16_set1(<float>(1.0 / weight))
         squares_of_part(total, &scale, matrices, n_matrices, sums, part, n_parts)
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
+    note(&step.workers[part].doing, C_IDLE)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 

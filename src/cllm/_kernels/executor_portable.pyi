@@ -6,6 +6,7 @@ PACKING_SIZE: int
 RANGE_SIZE: int
 EVENT_SIZE: int
 PACK: int
+IDLE: int
 FOLD: int
 MEET: int
 

@@ -14,10 +14,17 @@ from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_pack,
 cdef enum:
     DEPTH_BLOCK = 512
     BLOCK = 512 * 384
+    # Multiplications between two looks at whether somebody wants to stop: some tens of milliseconds.
+    PIECE = 1 << 30
 
 
 cdef inline int64_t n_panels_of(int64_t columns) noexcept nogil:
     return (columns + TILE_COLUMNS - 1) // TILE_COLUMNS
+
+
+cdef inline int64_t n_pieces_of(int64_t rows, int64_t columns, int64_t depth, int64_t n_parts) noexcept nogil:
+    """In how many pieces a part of a product is made, so that a large one can be left half-way."""
+    return 1 + rows * columns * depth // n_parts // PIECE
 
 
 cdef inline int64_t n_tiles_of(int64_t rows) noexcept nogil:

@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.sums cimport column_sums
-from cllm._kernels.gemm cimport product, weight_gradient
-from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
+from cllm._kernels.gemm cimport n_pieces_of, product, weight_gradient
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
 
 cdef enum:
     Y = 0
@@ -20,11 +20,14 @@ cdef enum:
 cdef int linear_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
     """y (rows, N) OUT; x (rows, K), weight (K, N) in panels, bias (N,) or none IN."""
     cdef int64_t k = op.size[K], n = op.size[N], first = shard.first
-    cdef int64_t rows = shard.n_sequences * shard.time - first
-    product(
-        rows, n, k, value_of(op, shard, Y) + first * n, n, value_of(op, shard, X) + first * k, k, 1,
-        packed_of(op, shard, WEIGHT), value_of(op, shard, BIAS), 0, part, n_parts,
-    )
+    cdef int64_t rows = shard.n_sequences * shard.time - first, n_pieces = n_pieces_of(rows, n, k, n_parts), piece
+    for piece in range(n_pieces):
+        if piece > 0 and shard.interrupted(shard):
+            return STOPPED
+        product(
+            rows, n, k, value_of(op, shard, Y) + first * n, n, value_of(op, shard, X) + first * k, k, 1,
+            packed_of(op, shard, WEIGHT), value_of(op, shard, BIAS), 0, part * n_pieces + piece, n_parts * n_pieces,
+        )
     return DONE
 
 
@@ -35,15 +38,20 @@ cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t
     cdef float *dx = gradient_of(op, shard, X)
     cdef float *dweight = gradient_of(op, shard, WEIGHT)
     cdef float *dbias = gradient_of(op, shard, BIAS)
-    if dx != NULL:
-        product(
-            rows, k, n, dx, k, dy, n, 1, transposed_of(op, shard, WEIGHT),
-            dx if adds_to(op, X) else NULL, k, part, n_parts,
-        )
-    if dweight != NULL:
-        weight_gradient(
-            rows, k, n, dweight, value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT), shard.scratch, part, n_parts,
-        )
+    cdef int64_t n_pieces = n_pieces_of(rows, n, 2 * k, n_parts), piece
+    for piece in range(n_pieces):
+        if piece > 0 and shard.interrupted(shard):
+            return STOPPED
+        if dx != NULL:
+            product(
+                rows, k, n, dx, k, dy, n, 1, transposed_of(op, shard, WEIGHT),
+                dx if adds_to(op, X) else NULL, k, part * n_pieces + piece, n_parts * n_pieces,
+            )
+        if dweight != NULL:
+            weight_gradient(
+                rows, k, n, dweight, value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT), shard.scratch,
+                part * n_pieces + piece, n_parts * n_pieces,
+            )
     if dbias != NULL:
         column_sums(rows, n, dbias, dy, n, adds_to(op, BIAS), part, n_parts)
     return DONE

@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
+from cllm._kernels.gemm cimport n_pieces_of
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
-from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
 from cllm._kernels.sums cimport column_sums
 
 cdef enum:
@@ -30,11 +31,15 @@ def use_native(bint native):
 cdef int linear_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
     """y (rows, N) OUT; x (rows, K), weight (K, N) in panels of pairs, bias (N,) or none IN."""
     cdef int64_t k = op.size[K], n = op.size[N], first = shard.first
-    product_bf16(
-        bf16, shard.n_sequences * shard.time - first, n, k, value_of(op, shard, Y) + first * n, n,
-        value_of(op, shard, X) + first * k, k, <const pair *>packed_of(op, shard, WEIGHT), value_of(op, shard, BIAS), 0,
-        <pair *>shard.scratch, part, n_parts,
-    )
+    cdef int64_t rows = shard.n_sequences * shard.time - first, n_pieces = n_pieces_of(rows, n, k, n_parts), piece
+    for piece in range(n_pieces):
+        if piece > 0 and shard.interrupted(shard):
+            return STOPPED
+        product_bf16(
+            bf16, rows, n, k, value_of(op, shard, Y) + first * n, n, value_of(op, shard, X) + first * k, k,
+            <const pair *>packed_of(op, shard, WEIGHT), value_of(op, shard, BIAS), 0, <pair *>shard.scratch,
+            part * n_pieces + piece, n_parts * n_pieces,
+        )
     return DONE
 
 
@@ -43,16 +48,20 @@ cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t
     cdef int64_t k = op.size[K], n = op.size[N], rows = shard.n_sequences * shard.time
     cdef const float *dy = gradient_of(op, shard, Y)
     cdef float *dx = gradient_of(op, shard, X)
-    if dx != NULL:
-        product_bf16(
-            bf16, rows, k, n, dx, k, dy, n, <const pair *>transposed_of(op, shard, WEIGHT),
-            dx if adds_to(op, X) else NULL, k, <pair *>shard.scratch, part, n_parts,
-        )
-    if gradient_of(op, shard, WEIGHT) != NULL:
-        weight_gradient_bf16(
-            bf16, rows, k, n, gradient_of(op, shard, WEIGHT), value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT),
-            <pair *>shard.scratch, part, n_parts,
-        )
+    cdef int64_t n_pieces = n_pieces_of(rows, n, 2 * k, n_parts), piece
+    for piece in range(n_pieces):
+        if piece > 0 and shard.interrupted(shard):
+            return STOPPED
+        if dx != NULL:
+            product_bf16(
+                bf16, rows, k, n, dx, k, dy, n, <const pair *>transposed_of(op, shard, WEIGHT),
+                dx if adds_to(op, X) else NULL, k, <pair *>shard.scratch, part * n_pieces + piece, n_parts * n_pieces,
+            )
+        if gradient_of(op, shard, WEIGHT) != NULL:
+            weight_gradient_bf16(
+                bf16, rows, k, n, gradient_of(op, shard, WEIGHT), value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT),
+                <pair *>shard.scratch, part * n_pieces + piece, n_parts * n_pieces,
+            )
     if gradient_of(op, shard, BIAS) != NULL:
         column_sums(rows, n, gradient_of(op, shard, BIAS), dy, n, adds_to(op, BIAS), part, n_parts)
     return DONE

@@ -49,7 +49,7 @@ cdef inline int run_in_lockstep(Step *step, int w) noexcept nogil:
 
 
 cdef inline void pack_for(Step *step, Worker *own, bint backward) noexcept nogil:
-    cdef double begin = begin_event(own)
+    cdef double begin = begin_event(own, C_PACK, 0)
     cdef const Packing *p
     cdef int64_t n
     cdef int i
@@ -85,7 +85,7 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
         shard = shard_of(step, w, s, level_of(leader, range_, depth) if folds else NULL)
         if whole == NAMED:
             add_to_named_rows(step, range_, &shard, s)
-        begin, waited = begin_event(own), own.waited
+        begin, waited = begin_event(own, i, s), own.waited
         status = run_op(step, w, &shard, i >= step.n_ops)
         end_event(own, i, s, begin, own.waited - waited)
         if status == DONE and whole == UNNAMED:
@@ -153,7 +153,7 @@ cdef inline void merge_named_rows(const Step *step, Worker *own, const Range *ra
     cdef int64_t n = step.workers[own.leader].last_shard, c = range_.row, distance = 1, s, j
     cdef int64_t low = part_begin(step.n_rows, 1, own.member, own.n_parts)
     cdef int64_t high = part_begin(step.n_rows, 1, own.member + 1, own.n_parts)
-    cdef double begin = begin_event(own)
+    cdef double begin = begin_event(own, C_FOLD, 0)
     while distance < n:
         s = 0
         while s + distance < n:

@@ -3,6 +3,7 @@
 #define CLLM_SIGNALS_H
 
 #include <Python.h>
+#include <stdint.h>
 #include <time.h>
 
 /* Runs the handlers of signals that came in; 1 when one of them raised. The exception stays pending. */
@@ -24,6 +25,8 @@ static inline void wait_a_little(int round)
 
 static inline int load_flag(int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
 static inline void store_flag(int *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
+/* For those who look on: an old value does no harm, a torn one would. */
+static inline void note(int64_t *word, int64_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 static inline int count_up(int *counter) { return __atomic_add_fetch(counter, 1, __ATOMIC_ACQ_REL); }
 
 #endif

@@ -19,12 +19,14 @@ cdef extern from "signals.h" nogil:
     int poll_signals()
     int load_flag(int *flag)
     void store_flag(int *flag, int value)
+    void note(int64_t *word, int64_t value)
 
 cdef enum:
     # What an event was, where it was no op of the Program.
     C_PACK = -1
     C_FOLD = -2
     C_MEET = -3
+    C_IDLE = -4                  # no event: what a thread does before and after
     # Milliseconds between two looks at the signals: far below the 250 that Ctrl-C may take, and no measurable cost.
     POLL_EVERY = 20
     MAX_DEPTH = 128  # of a stack of subtrees: twice log2 of the shards that 64 bits can count
@@ -71,7 +73,9 @@ cdef struct Worker:
     int64_t n_parts              # of them here: in a region with fewer threads than workers each leader is alone
     double waited                # CPU seconds of waiting for others of the team
     uint64_t dice                # when to lose time, in disorder
-    int64_t[6] unused            # no two workers write to one cache line
+    int64_t doing, shard         # an event's `what`, under way, for those who look on (watching.py)
+    int64_t waits                # 1: until the others of the team have come
+    int64_t[3] unused            # no two workers write to one cache line
 
 
 cdef struct Disorder:
@@ -163,7 +167,9 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     return shard
 
 
-cdef inline double begin_event(const Worker *worker) noexcept nogil:
+cdef inline double begin_event(Worker *worker, int64_t what, int64_t shard) noexcept nogil:
+    note(&worker.doing, what)
+    note(&worker.shard, shard)
     return seconds_of(CLOCK_MONOTONIC) if worker.events != NULL else 0.0
 
 

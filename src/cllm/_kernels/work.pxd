@@ -35,7 +35,7 @@ cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept 
 cdef inline void merge_slice(const Step *step, Worker *own, const Range *range_, float *left, const float *right) noexcept nogil:
     cdef int64_t n = range_.last - range_.first, low = part_begin(n, 16, own.member, own.n_parts)
     cdef int64_t high = part_begin(n, 16, own.member + 1, own.n_parts)
-    cdef double begin = begin_event(own)
+    cdef double begin = begin_event(own, C_FOLD, 0)
     step.reducer.merge(
         step.reducer.state, left + range_.first + low, right + range_.first + low, high - low,
     )
