@@ -18,7 +18,7 @@ from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.kinds import Kinds, chosen_tokenizer
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare
+from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare, refuse_streams
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
@@ -152,6 +152,7 @@ def _tokenizer_beside(file: TokenFile, kinds: Kinds) -> Tokenizer | None:
 
 def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path) -> OpenData:
     dataset = kinds.dataset(loader, options)
+    refuse_streams(dataset, "data", "and text is read twice: to know it again, and to tokenise it")
     tokenizer, how = chosen_tokenizer(config, kinds)
     key = {
         "version": CACHE_VERSION,
