@@ -247,6 +247,10 @@ CASES = [
           "state.json is not a record of cllm"),
     saved("state.json of another format", sealed(format=99), "state.json has format 99"),
     saved("state.json with text for a step", sealed(step="3"), "is not a record of cllm: Expected `int`"),
+    saved("state.json with a table for a float", sealed(checks={"spike": {statefile.NON_FINITE: {}}}),
+          "is not a record of cllm: float() argument"),
+    saved("state.json with a float beyond all", sealed(checks={"spike": {statefile.NON_FINITE: 10**400}}),
+          "is not a record of cllm: int too large"),
     saved("state.json of another step", sealed(step=7), "holds step 7"),
     saved("state.json that lists nothing", sealed(files={}), "state.json does not list model.safetensors"),
     saved("state.json that lists a file outside", both(

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from cllm.bounded import LARGEST_CONFIG, read_at_most
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
@@ -118,8 +119,9 @@ def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
 def _n_validation_tokens(folder: Path) -> int:
     """How many tokens the report of the preparation says are held out; 0 where there is none that can be read."""
     try:
-        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=PrepareReport).n_validation_tokens
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        content = read_at_most(folder / REPORT_FILE, LARGEST_CONFIG)
+        return msgspec.json.decode(content, type=PrepareReport).n_validation_tokens
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return 0
 
 
