@@ -1,7 +1,8 @@
 """Fuzzes the readers of readers.py: no exception but cllm's own, no hang over 10 s, no memory beyond a bound.
 
     python -m tests.hostile.fuzz 60                  by mutation of sound files, 60 s over all readers
-    python -m tests.hostile.fuzz --guided 3600       by atheris, which looks for code that was not run yet
+    python -m tests.hostile.fuzz --guided 3600       by atheris, which looks for code that was not run yet,
+    where it is there
     python -m tests.hostile.fuzz --guided 600 squad  one of them
 
 A finding ends it with an exit code that is not 0, and its bytes are kept in the folder `findings`.
@@ -12,16 +13,18 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import hashlib
-import importlib
+import importlib.util
 import json
 import resource
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic
 
+from tests.evidence import record
 from tests.hostile.mutation import mutated
 from tests.hostile.readers import READERS, Reader, seeds_of
 
@@ -59,25 +62,26 @@ def mutate(name: str, folder: Path, seed: int, seconds: float, most: int | None 
     reader, seeds, chance = READERS[name], seeds_of(name), Random(f"{name} {seed}")
     for one in seeds:
         reader.takes(folder, one)
-    begin, n_files, n_readings = monotonic(), 0, 0
-    while monotonic() - begin < seconds and n_files != most:
+    begin, n_readings = monotonic(), 0
+    for _ in range(most) if most is not None else count():
+        if monotonic() - begin > seconds:
+            break
         n_readings += tries(reader, folder, mutated(chance.choice(seeds), seeds, chance))
-        n_files += 1
     return n_readings
 
 
 def guided(name: str, folder: Path, seconds: int) -> int:
-    """Let atheris look for files of one reader, in a process of its own; how many readings that were."""
+    """Let atheris look for files of one reader, in a process of its own; how many files that were."""
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, one in enumerate(seeds_of(name)):
         (corpus / str(number)).write_bytes(one)
-    command = [sys.executable, "-m", "tests.hostile.fuzz", "--child", str(folder), name]
-    options = [f"-max_total_time={seconds}", f"-timeout={LONGEST}", "-rss_limit_mb=1024",
-    f"-artifact_prefix={FINDINGS}/"]
     FINDINGS.mkdir(exist_ok=True)
-    done = subprocess.run([*command, *options, "-print_final_stats=1", str(corpus)], text=True, stderr=subprocess.PIPE,
-                          check=False)
+    command = [
+        sys.executable, "-m", "tests.hostile.fuzz", "--child", str(folder), name, str(corpus), "-print_final_stats=1",
+        f"-max_total_time={seconds}", f"-timeout={LONGEST}", "-rss_limit_mb=1024", f"-artifact_prefix={FINDINGS}/",
+    ]
+    done = subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     (counted,) = (line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line)
@@ -97,23 +101,26 @@ def child(name: str, folder: Path, options: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=float)
     parser.add_argument("names", nargs="*", default=list(READERS))
     parser.add_argument("--guided", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    counted: dict[str, int] = {}
-    if not options.guided:
+    by_coverage = options.guided and importlib.util.find_spec("atheris") is not None
+    print(f"fuzzing {', '.join(options.names)}: {'guided by coverage' if by_coverage else 'by mutation'}",
+          file=sys.stderr)
+    if not by_coverage:
         bound_memory()
+    share, counted = options.seconds / len(options.names), dict[str, int]()
     for name in options.names:
         with TemporaryDirectory() as folder:
-            share = options.seconds / len(options.names)
-            if options.guided:
-                counted[name] = guided(name, Path(folder), max(1, int(share)))
+            if by_coverage:
+                counted[name] = guided(name, Path(folder), max(1, round(share)))
             else:
                 counted[name] = mutate(name, Path(folder), options.seed, share)
     print(json.dumps(counted))
+    record("fuzz", executions=sum(counted.values()), readers=len(counted), seconds=round(options.seconds))
 
 
 if __name__ == "__main__":

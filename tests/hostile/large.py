@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.data.squad_shape import article
+from tests.evidence import record
 
 N_ARTICLES = 40  # different ones, as large as SQuAD's, of which the stream is made; each has its own title
 END = b"]}"
@@ -77,13 +78,16 @@ def prepared(n_bytes: int, out: Path) -> Measured:
     return Measured(n_written, n_articles, perf_counter() - begin, int(peak) << 10, json.loads(b"".join(report)))
 
 
+def tell(done: Measured) -> None:
+    gigabytes, peak, rate = done.n_bytes / 1e9, done.peak / 1e6, done.n_bytes / 1e6 / done.seconds
+    counts = f"{done.n_articles:,} articles, {done.report['n_tokens']:,} tokens"
+    print(f"{gigabytes:.2f} GB, {counts} in {done.seconds:.0f} s: {rate:.1f} MB/s, {peak:.0f} MB of memory at the most")
+    record("largest_input", gigabytes=round(gigabytes, 2), peak_mb=round(peak), mb_per_second=round(rate, 1))
+
+
 def main() -> None:
-    gigabytes = float(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        done = prepared(int(gigabytes * 1e9), Path(folder) / "out")
-    rate, peak = done.n_bytes / 1e6 / done.seconds, done.peak / 1e6
-    print(f"{done.n_bytes / 1e9:.2f} GB, {done.n_articles:,} articles, {done.report['n_tokens']:,} tokens in "
-          f"{done.seconds:.0f} s: {rate:.1f} MB/s, {peak:.0f} MB of memory at the most")
+        tell(prepared(int(float(sys.argv[1]) * 1e9), Path(folder) / "out"))
 
 
 if __name__ == "__main__":

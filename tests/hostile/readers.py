@@ -118,13 +118,15 @@ def _receipt_seed() -> bytes:
 
 
 def _chained(data: bytes) -> bytes:
-    """Lines of a ledger, each with the digest of the one before."""
-    lines, previous = [], ""
+    """Lines of a ledger, each chained to the one before."""
+    lines, chain = [], ""
     for line in data.split(b"\n"):
-        with suppress(ValueError, TypeError, RecursionError):
-            line = json.dumps(json.loads(line) | {"previous": previous}, sort_keys=True).encode()
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):
+            content = json.loads(line)
+            content.pop("chain", None)
+            chain = bytes_digest(chain.encode() + json.dumps(content, sort_keys=True).encode())
+            line = json.dumps({**content, "chain": chain}, sort_keys=True).encode()
         lines.append(line)
-        previous = bytes_digest(line)
     return b"\n".join(lines)
 
 
