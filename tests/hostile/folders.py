@@ -290,7 +290,7 @@ CASES = [
     weights("none of the model's tensors", tensors({"a": F32}, 16), "a is unknown to this model", OF_MODEL, GIVE_MODEL),
     weights("no tensors", tensors({}), "c_attn.bias is missing", OF_MODEL, GIVE_MODEL),
     Case("weights: more than any memory", sparse_weights, MemoryLimitError, "memory",
-         ("the tensors of bad.safetensors", "8,796.1 GB"), "80 %", "smaller"),
+         ("the tensors of bad.safetensors", "8,796.1 GB"), "80 %", "use smaller weights"),
     weights("a pickle of PyTorch", b"PK\3\4" + b"archive/data.pkl" * 9, "cannot be read"),
     Case("weights: an empty folder", init_from_nothing, CheckpointError, "checkpoint", "no weights in empty",
          "a run folder, a checkpoint, or a folder with model.safetensors", "give the path of a run"),

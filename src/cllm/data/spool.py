@@ -42,9 +42,13 @@ class Spool:
             self._begins = False
             self._starts.append(self.n_tokens)
             if len(self._starts) % _CHECKED_EVERY == 0:
-                check_memory({"documents": DOCUMENT * len(self._starts)}, f"{len(self._starts):,} documents so far")
+                self._check_memory()
         self._tokens.write(np.ascontiguousarray(tokens, self._dtype).data)
         self.n_tokens += len(tokens)
+
+    def _check_memory(self) -> None:
+        todo = "prepare the text in parts, and train on a [data] mixture of them"
+        check_memory({"documents": DOCUMENT * self.n_documents}, f"{self.n_documents:,} documents so far", todo)
 
     @property
     def n_documents(self) -> int:
