@@ -7,7 +7,17 @@ import pickle
 import pytest
 
 from cllm import errors
-from cllm.errors import CllmError, ConfigError, InstabilityAbort, MemoryLimitError, UsageError, count, did_you_mean
+from cllm.errors import (
+    MOST_SHOWN,
+    CllmError,
+    ConfigError,
+    InstabilityAbort,
+    MemoryLimitError,
+    UsageError,
+    count,
+    did_you_mean,
+    one_line,
+)
 
 
 def test_an_error_says_who_what_came_what_was_expected_and_what_to_do() -> None:
@@ -48,3 +58,15 @@ def test_did_you_mean(word: str, advice: str) -> None:
 @pytest.mark.parametrize(("n", "text"), [(0, "0 tokens"), (1, "1 token"), (2, "2 tokens"), (1234, "1,234 tokens")])
 def test_a_number_of_things(n: int, text: str) -> None:
     assert count(n, "token") == text
+
+
+def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
+    error = CllmError("who\n", "came \x1b[2J\u202e \ud800", "a\tb", "todo\x7f é 漢字")
+    assert str(error) == r"who\n: came \x1b[2J\u202e \ud800; expected a\tb; todo\x7f é 漢字"
+    assert error.came == "came \x1b[2J\u202e \ud800"  # what is said of it elsewhere is spelled out there
+
+
+def test_of_a_long_part_both_ends_are_shown() -> None:
+    message = one_line("begin" + "x" * 10**6 + "end")
+    assert message.startswith("begin") and message.endswith("end") and len(message) == MOST_SHOWN + len(" ... ")
+    assert one_line("x" * MOST_SHOWN) == "x" * MOST_SHOWN

@@ -124,6 +124,16 @@ BAD = {
     "random": (".py", "import random"),
     "statistics": (".py", "from statistics import fmean"),
     "torch": (".py", "import torch.nn"),
+    "a pickle in a function": (".py", "def f(path):\n    import pickle\n    return pickle.load(path.open('rb'))"),
+    "a pickle, imported": (".py", "from pickle import loads"),
+    "an array of pickles": (".py", "import numpy as np\nx = np.load(path)"),
+    "an array of pickles, imported": (".py", "from numpy import load"),
+    "pickles allowed": (".py", "x = read(path, allow_pickle=True)"),
+    "weights of PyTorch": (".py", "x = torch.load(path)"),
+    "an archive": (".py", "import tarfile"),
+    "an archive, unpacked": (".py", "shutil.unpack_archive(path)"),
+    "a file that is run": (".py", "exec(open(path).read())"),
+    "text that is run": (".py", "x = eval(text)"),
 }
 
 GOOD = {
@@ -159,6 +169,7 @@ GOOD = {
     "sum of counts": (".py", "y = sum(len(x) for x in xs)"),
     "kernels": (".py", "y = kernels.exp64(x)"),
     "docstring in Python": (".py", '"""np.sum(x) ** 2"""'),
+    "patterns and methods": (".py", "import re\nx = re.compile(text)\ny = x.eval()\nz = json.load(file)"),
 }
 
 

@@ -9,6 +9,7 @@ from tools.lint_compiled import FOREIGN_MODULES, LIBM, LIBM_MODULES
 from tools.lint_compiled import THREAD_IDS as C_THREAD_IDS
 from tools.lint_flags import FLAGS, PRAGMAS, REQUIRED, TARGETS
 from tools.lint_python import METHODS, MODULES, NUMPY_ARITHMETIC, OPERATORS, THREADS, UFUNC_METHODS
+from tools.lint_unsafe import CALLS, LOADERS, RUNS_CODE, UNPACKS
 
 APPROXIMATIONS = (
     "_mm_rcp_ss", "_mm256_rcp_ps", "_mm512_rcp14_ps", "_mm512_mask_rcp28_ps", "_mm_rsqrt_ps", "_mm512_maskz_rsqrt14_pd",
@@ -129,3 +130,18 @@ def test_operators(name: str) -> None:
 def test_threads(name: str) -> None:
     assert found(".py", f"import threading\nt = threading.{name}()") == [name]
     assert found(".py", f"from threading import {name}") == [name]
+
+
+@pytest.mark.parametrize("module", sorted(RUNS_CODE | UNPACKS))
+def test_modules_that_run_what_they_read_or_unpack_it(module: str) -> None:
+    assert found(".py", f"import {module} as x") == found(".py", f"from {module} import x") == [f"import {module}"]
+
+
+@pytest.mark.parametrize("loader", sorted(LOADERS))
+def test_loaders_that_run_what_they_read_or_unpack_it(loader: str) -> None:
+    assert loader in found(".py", f"x = {loader}(path)")
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_builtins_that_run_text(name: str) -> None:
+    assert found(".py", f"x = {name}(text)") == [f"{name}()"]

@@ -1,8 +1,8 @@
 """Finds what numerics.md forbids and no compiler warns of: `python -m tools.lint [FILE ...]`, 1 if anything is found.
 
 Not a style checker (that is ruff). The rules are in lint_compiled.py for Cython and C, lint_parallel.py for what their
-loops do, lint_flags.py for compiler flags, lint_python.py for Python; what is exempt, and why, stands in EXEMPT below
-and nowhere else.
+loops do, lint_flags.py for compiler flags, lint_python.py for Python, lint_unsafe.py for what Python may read; what is
+exempt, and why, stands in EXEMPT below and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tools.lint_compiled import lint_c, lint_cython
 from tools.lint_finding import Finding
 from tools.lint_flags import lint_build
 from tools.lint_python import lint_python
+from tools.lint_unsafe import lint_unsafe
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOTS = ("src/cllm", "plugins", "benchmarks")
@@ -41,8 +42,13 @@ EXEMPT = (
     ("benchmarks", "", "they time peers and print; no run reads what they compute"),
 )
 
+
+def lint_all_python(path: str, text: str) -> list[Finding]:
+    return [*lint_python(path, text), *lint_unsafe(path, text)]
+
+
 LINTERS = {
-    ".pyx": lint_cython, ".pxd": lint_cython, ".pxi": lint_cython, ".c": lint_c, ".h": lint_c, ".py": lint_python,
+    ".pyx": lint_cython, ".pxd": lint_cython, ".pxi": lint_cython, ".c": lint_c, ".h": lint_c, ".py": lint_all_python,
     ".build": lint_build, ".options": lint_build, ".toml": lint_build, ".ini": lint_build,
 }
 
@@ -65,7 +71,7 @@ def lint(path: str, text: str) -> list[Finding]:
 
 
 def is_exempt(finding: Finding) -> bool:
-    """Build flags and races are exempt nowhere."""
+    """Build flags, races and what is read are exempt nowhere."""
     return any(
         finding.is_arithmetic and finding.what.startswith(what)
         and (finding.path == place or finding.path.startswith(place + "/"))

@@ -59,6 +59,20 @@ ROWS: dict[str, tuple[str, str, str]] = {
         "Ctrl-C in a step that lasts seconds, on two cores that others used as well",
         "{presses} presses, half of them answered within {p50_ms} ms, 99 % within {p99_ms} ms", "tox run -e faults",
     ),
+    "bad_inputs": (
+        "Bad files, folders, configs and plugins, by name",
+        "{tried} tried, {refused} refused in one line of four parts",
+        "pytest tests/hostile/test_refused.py",
+    ),
+    "fuzz": (
+        "Files that a fuzzer made", "{executions:,} in {seconds:,} s, read or refused by {readers} readers",
+        "tox run -e fuzz",
+    ),
+    "largest_input": (
+        "The largest file that `cllm prepare` was given",
+        "{gigabytes} GB of SQuAD's JSON, with {peak_mb} MB of memory at the most and {mb_per_second} MB/s",
+        "python -m tests.hostile.large 10",
+    ),
     "cycles": (
         "Engines made, trained with and thrown away with up to 64 threads on 2 cores",
         "{cycles:,} in {kinds} surroundings, {hangs} hung", "tox run -e soak",

@@ -19,6 +19,8 @@ LARGEST_JSON = 64 * MIB  # tokenizers of 250,000 tokens have 17 MB; as objects o
 LONGEST_LINE = 16 * MIB
 SHARE = 0.8  # of the memory that a process may use; the rest is for what nobody counts
 
+SMALLER = "make the model, the batch or the number of threads smaller"
+
 
 def read_at_most(path: Path, most: int) -> bytes:
     """All bytes of a file; OSError (EMSGSIZE) where there are more than `most`, which are not read."""
@@ -41,7 +43,7 @@ def next_line(file: BinaryIO, path: Path) -> bytes:
     return line
 
 
-def check_memory(estimate: Mapping[str, int], what: str) -> None:
+def check_memory(estimate: Mapping[str, int], what: str, todo: str = SMALLER) -> None:
     """Refuse, before anything is allocated, what this machine may not give. Raises MemoryLimitError."""
     needed, limit = sum(estimate.values()), memory_limit()
     if needed > SHARE * limit:
@@ -50,7 +52,7 @@ def check_memory(estimate: Mapping[str, int], what: str) -> None:
         raise MemoryLimitError(
             "memory", f"{what} need about {needed / 1e9:,.1f} GB ({parts})",
             f"at most {SHARE:.0%} of the {limit / 1e9:,.1f} GB that this process may use".replace("%", " %"),
-            "make the model, the batch or the number of threads smaller",
+            todo,
         )
 
 

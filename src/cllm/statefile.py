@@ -76,7 +76,7 @@ def read(folder: Path) -> StateRecord:
         return msgspec.convert(_revived(content), StateRecord)
     except OSError as problem:
         raise _error(path, f"cannot be read: {problem.strerror or problem}") from problem
-    except (ValueError, RecursionError, msgspec.ValidationError) as problem:
+    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.ValidationError) as problem:
         raise _error(path, f"is not a record of cllm: {problem}") from problem
 
 

@@ -66,7 +66,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
     MemoryLimitError where this process may not hold them.
     """
     with _readable(path):
-        check_memory({"tensors": path.stat().st_size}, f"the tensors of {path}")
+        check_memory({"tensors": path.stat().st_size}, f"the tensors of {path}", "use smaller weights")
         return {name: np.require(tensor, requirements="W") for name, tensor in load_file(path).items()}
 
 

@@ -49,14 +49,15 @@ def write_squad_shape(path: Path) -> int:
     with path.open("w", encoding="utf-8") as stream:
         stream.write('{"version": "v2.0", "data": [')
         for number in range(N_ARTICLES):
-            article = _article(number)
-            n_characters += sum(len(paragraph["context"]) for paragraph in article["paragraphs"])
-            stream.write(", " * (number > 0) + json.dumps(article))
+            one = article(number)
+            n_characters += sum(len(paragraph["context"]) for paragraph in one["paragraphs"])
+            stream.write(", " * (number > 0) + json.dumps(one))
         stream.write("]}")
     return n_characters
 
 
-def _article(number: int) -> dict[str, Any]:
+def article(number: int) -> dict[str, Any]:
+    """One of the N_ARTICLES."""
     paragraphs = [_paragraph(index) for index in _share(number, N_ARTICLES, N_PARAGRAPHS)]
     return {"title": f"Article_{number}", "paragraphs": paragraphs}
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cllm.data import tokenfile
 from cllm.data.tokenfile import TokenFile, aligned, header_digest, token_dtype
 from cllm.data.tokenwrite import make_header, write_token_file, write_tokens
 from cllm.errors import TokenFileError
@@ -133,6 +134,21 @@ def test_header_that_is_no_object_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("starts", [[1, 2], [0, 5, 5], [0, 7, 6], [0, 1000], [0, -1]])
 def test_document_starts_must_rise_from_0(tmp_path: Path, starts: list[int]) -> None:
+    write_tokens(tmp_path / "a.tokens", np.zeros(1000, int), 1, starts)
+    with pytest.raises(TokenFileError, match="document starts"):
+        TokenFile.open(tmp_path / "a.tokens")
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("wrong", range(1, 8))
+def test_document_starts_are_compared_over_the_ends_of_chunks(
+    wrong: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenfile, "_CHUNK_STARTS", chunk)
+    starts = list(range(8))
+    write_tokens(tmp_path / "a.tokens", np.zeros(1000, int), 1, starts)
+    TokenFile.open(tmp_path / "a.tokens")
+    starts[wrong] = starts[wrong - 1]
     write_tokens(tmp_path / "a.tokens", np.zeros(1000, int), 1, starts)
     with pytest.raises(TokenFileError, match="document starts"):
         TokenFile.open(tmp_path / "a.tokens")

@@ -42,6 +42,7 @@ CASES = [
     incident("nested 100,000 deep", b"[" * 100_000, "bad.json is no JSON", RECEIPT, GIVE),
     incident("a list", b"[1]", "bad.json is no incident", RECEIPT, GIVE),
     incident("without a seal", {"format": 1}, "bad.json is no incident", RECEIPT, GIVE),
+    incident("half a surrogate pair in it", sealed(format=1, run="\ud800"), "is no incident", RECEIPT, GIVE),
     incident("of another format", sealed(format=9), "has format 9, not 1", RECEIPT, "use the cllm that wrote it"),
     incident("altered", sealed(format=1) | {"step": 3}, "its seal does not match", RECEIPT, "bring it back"),
     incident("forged, with nothing in it", sealed(format=1), "is no incident: Object missing required field", RECEIPT,

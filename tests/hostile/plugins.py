@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from cllm.errors import CllmError, PluginError, UsageError
+from cllm.errors import CllmError, ConfigError, PluginError, UsageError
 from tests.hostile.case import SITE, Case, Words
 from tests.hostile.samples import SMALL, settings, text
 
@@ -87,6 +87,29 @@ def same_part(folder: Path) -> None:
 
 def takes_over(folder: Path) -> None:
     package(folder, "bad", GOOD.replace("mine.it", "tree"))
+
+
+def not_allowed(folder: Path) -> Words:
+    """It is named with -p, and the config lets in no package."""
+    text(folder)
+    package(folder, "bad", "open('imported', 'w').close()")
+    (folder / "bad.toml").write_text('[plugins]\nallow = []\n[data]\npath = "text.txt"\n')
+    return ["train", "bad.toml", "--out", "out", "-p", "bad"]
+
+
+def of_one_not_allowed(folder: Path) -> Words:
+    """The config names a part of a package that it does not let in."""
+    text(folder)
+    package(folder, "bad", f"open('imported', 'w').close()\n{textwrap.dedent(GOOD)}")
+    (folder / "bad.toml").write_text(
+        '[plugins]\nallow = ["another"]\n[data]\npath = "text.txt"\n[reducer]\nname = "mine.it"\n'
+    )
+    return ["train", "bad.toml", "--out", "out"]
+
+
+def of_one_left_out(folder: Path) -> Words:
+    of_one_not_allowed(folder)
+    return ["train", "--data", "text.txt", "--out", "out", "--set", "reducer.name=mine.it", "--no-plugins"]
 
 
 GOOD = REDUCER.format(spec='"mine.it", "a reducer", "a.b:c"')
@@ -178,6 +201,13 @@ CASES = [
               "ZeroDivisionError", MENDED, MEND),
     installed("metadata without a name", lambda folder: package(folder, "bad", "1 / 0", metadata="Version: 1\n"),
               "ZeroDivisionError", MENDED, MEND),
+    Case("package: not among those allowed", not_allowed, UsageError, "-p", "bad of dist-bad", "none",
+         "add it to [plugins] allow"),
+    Case("package: a part of one that is not allowed", of_one_not_allowed, ConfigError, "config",
+         ('[reducer] name = "mine.it"', "dist-bad: [plugins] allow does not name its package"), "one of ordered, tree",
+         "choose one of these"),
+    Case("package: a part of one left out", of_one_left_out, ConfigError, "config",
+         ('[reducer] name = "mine.it"', "dist-bad: --no-plugins"), "one of ordered, tree", "choose one of these"),
     installed("two plugins of one name", twice, "two of this name, from dist-one and from dist-two", "one",
               "uninstall or rename one of them", words="plugins list"),
     installed("two parts of one name", same_part, "two of this name, from dist-one and from dist-two", "one",

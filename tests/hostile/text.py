@@ -67,6 +67,16 @@ def a_pipe(folder: Path) -> None:
     os.mkfifo(folder / "books" / "pipe")
 
 
+def pipe_to_learn_from(folder: Path) -> Words:
+    os.mkfifo(folder / "pipe")
+    return ["prepare", "text", "pipe", "--tokenizer", "char", "--out", "out"]
+
+
+def pipe_to_train_on(folder: Path) -> Words:
+    os.mkfifo(folder / "pipe")
+    return ["train", "--data", "pipe", "--out", "out"]
+
+
 def a_socket(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as door:
         before = Path.cwd()
@@ -126,5 +136,11 @@ CASES = [
     source("a name of 5,000 letters", nothing, "n" * 5000, "File name too long", "a file that can be read", CHECK),
     source("nothing but zeros forever", nothing, "/dev/zero", "/dev/zero: at byte 0", "UTF-8 text", "name a text file"),
     source("nothing forever", nothing, "/dev/null", "/dev/null is empty", "a file with text", "name another file"),
+    Case("text: a pipe for a tokenizer that learns", pipe_to_learn_from, DataError, "prepare",
+         "pipe is a pipe or a device, for char learns from the text", "files, which can be read twice",
+         "write it to a file"),
+    Case("text: a pipe to train on", pipe_to_train_on, DataError, "data",
+         "pipe is a pipe or a device, and text is read",
+         "files, which can be read twice", "write it to a file"),
     Case("pydoc: a source", pydoc_with_a_source, ConfigError, "config", 'source = "x.txt"', "nothing", "remove it"),
 ]

@@ -33,11 +33,14 @@ def whole(folder: Path, starts: list[int] | None = None, vocab_size: int = 300) 
     return data
 
 
-def forged(data: bytes, **changes: Any) -> bytes:
-    """With other fields in its header, all digests right: what a program writes, not what a disk does to it."""
+def forged(data: bytes, raw: tuple[bytes, bytes] = (b"", b""), **changes: Any) -> bytes:
+    """With other fields in its header, all digests right: what a program writes, not what a disk does to it.
+
+    raw: what of the header's bytes is replaced, and by what.
+    """
     n = int.from_bytes(data[8:16], "little")
     header = msgspec.json.decode(data[64 : 64 + n]) | changes
-    text = msgspec.json.encode(header)
+    text = msgspec.json.encode(header).replace(*raw)
     begin = data[:8] + len(text).to_bytes(8, "little")
     start = (begin + header_digest(begin, text)).ljust(64, b"\0") + text
     body = start.ljust(aligned(64 + len(text)), b"\0") + data[aligned(64 + n) : -DIGEST_BYTES]
@@ -161,6 +164,9 @@ CASES = [
     header("10^18 tokens", {"n_tokens": 10**18}, "it is truncated", "2,000,000,000,000,"),
     header("10^30 tokens", {"n_tokens": 10**30}, "it is truncated", "2,000,000,000,000,000,000,000,"),
     header("text for a count", {"n_tokens": "many"}, "header: Expected `int`", "version 1", "use the cllm that wrote"),
+    tokens("a key in its header that is no UTF-8", lambda data: forged(data, **{"~": 0}, raw=(b"~", b"\xac")),
+           "header: ",
+           "a version 1 header", "use the cllm that wrote it"),
     header("no documents", {"n_documents": 0}, COUNTS, EACH),
     header("more documents than tokens", {"n_documents": 1001}, COUNTS, EACH),
     header("no vocabulary", {"vocab_size": 0}, COUNTS, EACH),

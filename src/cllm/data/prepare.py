@@ -8,7 +8,7 @@ nothing behind.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,8 +90,19 @@ def tokenizer_for(
         return tokenizer
     how = () if options is None else (options,)
     learn: Any = getattr(tokenizer, "from_texts", None)
+    if learn:
+        refuse_streams(dataset, "prepare", f"for {tokenizer.name} learns from the text before it is written with it")
     made: Tokenizer = learn((one.text for one in dataset.documents()), *how) if learn else tokenizer(*how)
     return made
+
+
+def refuse_streams(dataset: Dataset, who: str, why: str) -> None:
+    """DataError where a file of the dataset is a pipe or a device, of which a second reading would wait for ever."""
+    files: Callable[[], list[Path]] | None = getattr(dataset, "files", None)
+    for path in files() if files else ():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            came, expected = f"{path} is a pipe or a device, {why}", "files, which can be read twice"
+            raise DataError(who, came, expected, "write it to a file, or take the tokenizer byte with `cllm prepare`")
 
 
 def _encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:

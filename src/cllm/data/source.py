@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from cllm.bounded import LARGEST_CONFIG, read_at_most
 from cllm.config import DataConfig, MixturePart
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.kinds import Kinds, chosen_tokenizer
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare
+from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare, refuse_streams
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
@@ -118,8 +119,9 @@ def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
 def _n_validation_tokens(folder: Path) -> int:
     """How many tokens the report of the preparation says are held out; 0 where there is none that can be read."""
     try:
-        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=PrepareReport).n_validation_tokens
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        content = read_at_most(folder / REPORT_FILE, LARGEST_CONFIG)
+        return msgspec.json.decode(content, type=PrepareReport).n_validation_tokens
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return 0
 
 
@@ -152,6 +154,7 @@ def _tokenizer_beside(file: TokenFile, kinds: Kinds) -> Tokenizer | None:
 
 def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path) -> OpenData:
     dataset = kinds.dataset(loader, options)
+    refuse_streams(dataset, "data", "and text is read twice: to know it again, and to tokenise it")
     tokenizer, how = chosen_tokenizer(config, kinds)
     key = {
         "version": CACHE_VERSION,

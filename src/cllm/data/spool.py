@@ -11,14 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm.bounded import check_memory
 from cllm.data.split import Ranges
 from cllm.data.tokenfile import token_dtype
 
+DOCUMENT = 70  # bytes that one takes while they are divided (split.py), its start included: 65 measured with 10^6
 _CHUNK_TOKENS = 1 << 20
+_CHECKED_EVERY = 1 << 16
 
 
 class Spool:
-    """Appends documents to a file in `folder`, then gives them back by ranges; memory is one chunk, and the starts."""
+    """Appends documents to a file in `folder`, then gives them back by ranges; memory is one chunk, and the starts.
+
+    MemoryLimitError, soon, where there are more documents than this process can divide into parts.
+    """
 
     def __init__(self, folder: Path, vocab_size: int) -> None:
         self.n_tokens = 0
@@ -35,8 +41,14 @@ class Spool:
         if self._begins:
             self._begins = False
             self._starts.append(self.n_tokens)
+            if len(self._starts) % _CHECKED_EVERY == 0:
+                self._check_memory()
         self._tokens.write(np.ascontiguousarray(tokens, self._dtype).data)
         self.n_tokens += len(tokens)
+
+    def _check_memory(self) -> None:
+        todo = "prepare the text in parts, and train on a [data] mixture of them"
+        check_memory({"documents": DOCUMENT * self.n_documents}, f"{self.n_documents:,} documents so far", todo)
 
     @property
     def n_documents(self) -> int:

@@ -209,7 +209,7 @@ def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Heade
         raise _refuse(path, "its header was altered", "the header as it was written", _AGAIN)
     try:
         header = msgspec.json.decode(text, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: a key that is no UTF-8
         raise _refuse(path, f"header: {error}", f"a version {VERSION} header", "use the cllm that wrote it") from None
     _check_header(path, header)
     return header
