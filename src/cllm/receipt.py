@@ -111,7 +111,7 @@ def read(path: Path) -> dict[str, Any]:
         raise _refused(f"{path} has been altered: its seal does not match", "bring it back from a backup")
     try:
         msgspec.convert(content, _Form)
-    except (msgspec.ValidationError, ValueError) as problem:  # ValueError: half of a surrogate pair
+    except (msgspec.ValidationError, ValueError, SystemError) as problem:  # the latter two: half of a surrogate pair
         raise _refused(f"{path} is no incident: {problem}", "give the path of one") from problem
     return content  # type: ignore[no-any-return]
 

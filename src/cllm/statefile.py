@@ -76,7 +76,8 @@ def read(folder: Path) -> StateRecord:
         return msgspec.convert(_revived(content), StateRecord)
     except OSError as problem:
         raise _error(path, f"cannot be read: {problem.strerror or problem}") from problem
-    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.ValidationError) as problem:
+    # Also what msgspec 0.19 raises for half of a surrogate pair: SystemError.
+    except (ValueError, TypeError, OverflowError, RecursionError, SystemError, msgspec.ValidationError) as problem:
         raise _error(path, f"is not a record of cllm: {problem}") from problem
 
 

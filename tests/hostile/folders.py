@@ -251,6 +251,7 @@ CASES = [
           "is not a record of cllm: float() argument"),
     saved("state.json with a float beyond all", sealed(checks={"spike": {statefile.NON_FINITE: 10**400}}),
           "is not a record of cllm: int too large"),
+    saved("state.json with half a surrogate pair", sealed(**{"\ud800": 0}), "is not a record of cllm"),
     saved("state.json of another step", sealed(step=7), "holds step 7"),
     saved("state.json that lists nothing", sealed(files={}), "state.json does not list model.safetensors"),
     saved("state.json that lists a file outside", both(
