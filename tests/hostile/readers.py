@@ -27,7 +27,7 @@ from cllm.data.tokenfile import DIGEST_BYTES, MAGIC, TokenFile, header_digest
 from cllm.data.tokenizerfile import load_tokenizer
 from cllm.data.tokenwrite import write_tokens
 from cllm.data.utf8 import read_utf8
-from cllm.digest import bytes_digest
+from cllm.digest import bytes_digest, json_digest
 from cllm.errors import CllmError
 from cllm.tensorfile import read_tensors, tensor_parts
 from tests.hostile.squad import TEXT, article
@@ -92,7 +92,7 @@ def _as_record(data: bytes) -> bytes:
     try:
         content = json.loads(data)
         content.pop("seal", None)
-        return statefile.json_bytes(content | {"seal": statefile._seal(content)}, "state")
+        return statefile.json_bytes(content | {"seal": json_digest(content)}, "state")
     except (ValueError, AttributeError, TypeError, RecursionError, CllmError):
         return data
 
@@ -101,7 +101,7 @@ def _as_receipt(data: bytes) -> bytes:
     try:
         content = json.loads(data)
         content.pop("seal", None)
-        return json.dumps(content | {"seal": receipt._seal(content)}).encode()
+        return json.dumps(content | {"seal": json_digest(content)}).encode()
     except (ValueError, AttributeError, TypeError, RecursionError):
         return data
 
@@ -110,11 +110,10 @@ def _receipt_seed() -> bytes:
     versions = {"cllm": "0", "numerics": 1, "n_shards": 1, "n_threads": 1, "data_digest": "", "tokenizer_digest": ""}
     content: dict[str, Any] = {
         "format": receipt.FORMAT, "run": "r", "step": 1, "batch_index": 0, "summary": "s", "decision": {},
-        "dropped": [],
-        "own_reducer": False, "first": None, "again": {}, "shards": [], "growth": {}, "weights": None, "config": {},
+        "dropped": [], "own_reducer": False, "first": None, "again": {}, "shards": [], "growth": {}, "weights": None, "config": {},
         "versions": versions, "seen": {"loss": "0x1p0", "shard_losses": [], "gradient": None, "n_nonfinite": 0},
     }
-    return json.dumps(content | {"seal": receipt._seal(content)}).encode()
+    return json.dumps(content | {"seal": json_digest(content)}).encode()
 
 
 def _chained(data: bytes) -> bytes:
