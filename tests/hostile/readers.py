@@ -110,7 +110,8 @@ def _receipt_seed() -> bytes:
     versions = {"cllm": "0", "numerics": 1, "n_shards": 1, "n_threads": 1, "data_digest": "", "tokenizer_digest": ""}
     content: dict[str, Any] = {
         "format": receipt.FORMAT, "run": "r", "step": 1, "batch_index": 0, "summary": "s", "decision": {},
-        "dropped": [], "own_reducer": False, "first": None, "again": {}, "shards": [], "growth": {}, "weights": None, "config": {},
+        "dropped": [], "own_reducer": False, "first": None, "again": {},
+        "shards": [], "growth": {}, "weights": None, "config": {},
         "versions": versions, "seen": {"loss": "0x1p0", "shard_losses": [], "gradient": None, "n_nonfinite": 0},
     }
     return json.dumps(content | {"seal": json_digest(content)}).encode()
