@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -355,8 +356,11 @@ def test_an_update_that_is_not_finite_is_undone(tmp_path: Path) -> None:
                 parameters[5] = math.inf
 
         optimizer.step = spoils  # type: ignore[method-assign]
-        with pytest.raises(InstabilityAbort, match=r"step 8: finite: the update has made .* the state after step 5 is"):
+        first = next(iter(trainer.parts.program.table))
+        with pytest.raises(InstabilityAbort, match=r"step 8: finite: .* the state after step 5 is") as abort:
             list(trainer)
+        place = re.escape(f"the update has made {first}[0, 5] inf, with the learning rate ")
+        assert re.search(place + r"[\d.e-]+ and the gradient -?[\d.e-]+ times [\d.]+", abort.value.came)
         assert np.isfinite(trainer.state.parameters).all()
         assert trainer.state.step == 5
     assert digest_of(tmp_path / "run") == trainer.state.digest()

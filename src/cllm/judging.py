@@ -66,7 +66,7 @@ def update(parts: Assembly, judged: Judged) -> Judged:
     state.batch_index += 1
     past = Past(state.step, judged.gradient.loss, judged.view.gradient_norm, learning_rate)
     is_news = state.course.updated(past, decision)
-    made = parts.views.after_update(coming, learning_rate, finite)
+    made = parts.views.after_update(coming, judged.gradient.gradient, learning_rate, finite)
     after = parts.judges.after_update(made)
     return Judged(
         judged.batch, judged.gradient, judged.view, decision if after.kind == "step" else after, learning_rate,

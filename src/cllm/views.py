@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cllm import aligned, kernels
 from cllm.engine import Batch, Engine, Gradient
-from cllm.hooks.reports import GradientView, Magnitude, ShardView, UpdatedView, UpdateView
+from cllm.hooks.reports import GradientView, Magnitude, ShardView, Spoilt, UpdatedView, UpdateView
 from cllm.program import Program
-from cllm.state import TrainState
+from cllm.state import TrainState, first_non_finite
 
 Float32 = NDArray[np.float32]
 
@@ -57,13 +57,27 @@ class Views:
         self._measured = False
         return UpdateView(gradient=view, clip=clip, learning_rate=learning_rate, measure=self._measure)
 
-    def after_update(self, view: UpdateView, learning_rate: float, finite: bool | None) -> UpdatedView:
-        """One that has been made; finite: as the optimizer says."""
+    def after_update(
+        self, view: UpdateView, gradient: Float32, learning_rate: float, finite: bool | None
+    ) -> UpdatedView:
+        """One that has been made with gradient (P,); finite: as the optimizer says."""
         if finite is None:
             finite = kernels.count_nonfinite(self._state.parameters) == 0
         change = self._change if self._measured else None
         ratio = change.of(self._state.parameters) if change else _not_measured
-        return UpdatedView(update=view, learning_rate=learning_rate, finite=finite, update_ratio=ratio)
+        spoilt = None if finite else self._spoilt(gradient)
+        return UpdatedView(
+            update=view, learning_rate=learning_rate, finite=finite, spoilt=spoilt, update_ratio=ratio
+        )
+
+    def _spoilt(self, gradient: Float32) -> Spoilt | None:
+        parameters = dict(self._program.views(self._state.parameters))
+        for name, given in self._program.views(gradient):
+            place = first_non_finite(parameters[name])
+            if place is not None:
+                index = tuple(map(int, np.unravel_index(place, given.shape)))
+                return Spoilt(name, index, float(parameters[name][index]), float(given[index]))
+        return None
 
     def _measure(self) -> None:
         if not self._measured:

@@ -26,7 +26,7 @@ from tests.runs import config, digest_of, finish, leave_half_way, train
 def updated(step: int, ratios: dict[str, float | None], measured: list[int]) -> tuple[UpdateView, UpdatedView]:
     view = a_view(step=step, matrices=tuple(ratios))
     before = UpdateView(view, clip=1.0, learning_rate=1e-3, measure=lambda: measured.append(step))
-    return before, UpdatedView(before, 1e-3, True, ratios.__getitem__)
+    return before, UpdatedView(before, 1e-3, True, None, ratios.__getitem__)
 
 
 def test_a_ratio_above_the_limit_lowers_what_comes_until_it_is_measured_again() -> None:

@@ -59,8 +59,15 @@ class FiniteCheck:
         return self._verdict(view, " and ".join(wrong)) if wrong else Ok()
 
     def after_update(self, view: UpdatedView) -> Verdict:
+        if view.finite:
+            return Ok()
         came = "the update has made a parameter that is not finite"
-        return Ok() if view.finite else Rewind(came) if self._action == "rewind" else Abort(came)
+        if (at := view.spoilt) is not None:
+            came = (
+                f"the update has made {at.parameter}{list(at.index)} {at.value}, with the learning rate "
+                f"{view.learning_rate:g} and the gradient {at.gradient:g} times {view.update.clip:g}"
+            )
+        return Rewind(came) if self._action == "rewind" else Abort(came)
 
     def _verdict(self, view: GradientView, came: str) -> Verdict:
         if self._action == "drop":

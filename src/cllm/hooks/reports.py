@@ -91,12 +91,23 @@ class UpdateView:
 
 
 @dataclass(frozen=True)
+class Spoilt:
+    """The first element of the parameters, in the order of their names, that an update has made NaN or infinite."""
+
+    parameter: str
+    index: tuple[int, ...]
+    value: float
+    gradient: float  # there, before clipping
+
+
+@dataclass(frozen=True)
 class UpdatedView:
     """An update that has been made."""
 
     update: UpdateView
     learning_rate: float  # as used
     finite: bool  # whether every parameter is
+    spoilt: Spoilt | None  # where one is not
     update_ratio: Callable[[str], float | None]  # norm of the change over that before; None: not measured, or from 0
 
 
