@@ -11,23 +11,33 @@ import pytest
 
 from cllm import kernels
 from cllm.lockstep import can_go_in_lockstep, is_compiled_fold
-from cllm.models.gpt2 import build
-from cllm.program import Program
+from cllm.models import gpt2, llama
+from cllm.program import Mode, Program
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout": {"dropout": 0.2, "activation": "gelu"},
     "odd": {"n_embd": 39, "n_head": 3, "block_size": 61, "vocab_size": 97, "bias": False},
     "bf16": {"dtype": "bfloat16", "activation": "gelu"},
+    "llama": {"family": "llama", "n_kv_head": 1},
+    "llama_bf16": {
+        "family": "llama", "dtype": "bfloat16", "n_embd": 24, "n_head": 4, "n_kv_head": 2, "qk_norm": True,
+        "tie_embeddings": True, "dropout": 0.1,
+    },
 }
 
 
 def shape(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "vocab_size": 37, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 20, "dropout": 0.0, "bias": True,
-        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5, "dtype": "float32",
+        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5, "dtype": "float32", "family": "gpt2", "n_kv_head": 2,
+        "n_inner": 33, "rope_theta": 10000.0, "rmsnorm_epsilon": 1e-6, "qk_norm": False, "tie_embeddings": False,
     }
     return SimpleNamespace(**{**values, **changes})
+
+
+def build(shape: Any, mode: Mode) -> Program:
+    return {"gpt2": gpt2, "llama": llama}[shape.family].build(shape, mode)
 
 
 def a_model(name: str, **changes: Any) -> tuple[Program, np.ndarray]:

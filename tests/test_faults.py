@@ -24,13 +24,12 @@ from cllm.env import Fault
 from cllm.errors import InstabilityAbort, UsageError
 from cllm.faults import written
 from cllm.hooks.manager import build_manager
-from cllm.models.gpt2 import build
 from cllm.ops.dropout import mask
 from cllm.ops.kind import Call
 from cllm.program import Op, Program
 from cllm.replay import replay
 from tests.evidence import record
-from tests.models import Tree, a_batch, a_model, always_in_lockstep, shape
+from tests.models import Tree, a_batch, a_model, always_in_lockstep, build, shape
 from tests.runs import config
 
 BATCH, SEED, SHARDS = 1, 1337, (0, 1, 2, 3, 5)  # the first sequence of each shard, and the end
@@ -38,6 +37,8 @@ BATCH, SEED, SHARDS = 1, 1337, (0, 1, 2, 3, 5)  # the first sequence of each sha
 RUNS: tuple[tuple[dict[str, Any], bool], ...] = (
     ({"dropout": 0.1}, False), ({"bias": False}, True), ({"dtype": "bfloat16"}, False),
     ({"dtype": "bfloat16", "dropout": 0.1, "activation": "gelu"}, True),
+    ({"family": "llama", "n_kv_head": 1, "n_inner": 33}, True),
+    ({"family": "llama", "dtype": "bfloat16", "n_kv_head": 2, "n_inner": 33, "qk_norm": True}, False),
 )
 
 

@@ -10,32 +10,32 @@ import pytest
 import cllm
 from cllm.decoder import Decoder
 from cllm.errors import CheckpointError, DataError, KernelError, UsageError
-from cllm.models.gpt2 import build
 from cllm.reference import Reference
 from cllm.sampling import Sampling, choose
-from tests.models import a_model, shape
+from tests.models import CONFIGS, a_model, build, shape
 from tests.runs import config, train
 
 
 def decoding(name: str = "plain", **changes: object) -> tuple[Decoder, np.ndarray, object]:
     _, parameters = a_model(name, **changes)
-    program = build(shape(**changes), "decode")
+    program = build(shape(**{**CONFIGS[name], **changes}), "decode")
     return Decoder(program, parameters), parameters, program
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_one_at_a_time_is_all_at_once_to_the_bit(dtype: str) -> None:
+@pytest.mark.parametrize("name", CONFIGS)
+def test_one_at_a_time_is_all_at_once_to_the_bit(name: str) -> None:
     tokens = [(7 * n + 3) % 37 for n in range(16)]
-    stepwise, parameters, program = decoding(dtype=dtype)
+    stepwise, parameters, program = decoding(name)
     for n, token in enumerate(tokens):
         logits = stepwise.feed([token]).copy()
         whole = Decoder(program, parameters).feed(tokens[: n + 1])
         assert logits.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 1e-2)])
-def test_logits_agree_with_the_reference(dtype: str, bound: float) -> None:
-    decoder, parameters, program = decoding(dtype=dtype)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_agree_with_the_reference(name: str) -> None:
+    decoder, parameters, program = decoding(name)
+    bound = 1e-2 if "bf16" in name else 1e-5
     tokens = np.array([[5, 0, 36, 12, 7]])
     reference = Reference(program, {n: v.astype(float) for n, v in program.views(parameters)}, tokens)
     reference.run()

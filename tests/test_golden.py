@@ -28,14 +28,20 @@ GRADIENTS = {
     "dropout": "d45b2b851b8b655153aa09661f4a2629",
     "bf16": "3719cc7259b64612c0c8841d49ef8846",
     "odd": "c8c8486fd61628c9a4e1db93eef70839",
+    "llama": "48eddb621dc2f1c6f1ad30bd87fe7971",
+    "llama_bf16": "6a2ecdf36d88a456c143401b25e8f405",
 }
 
 RUNS = {
     "bf16": "1f297df88b341b67d5cceeeeae2aafcb66650f3dd00df37aa3c0edbc952fb488",
     "plain": "159de49a5773185361f2b14e1db6b84457ee18dd5eb14d503dec6305f97b90bf",
     "dropout": "7d2ffdccdd15e2908d7ed2a5bc78c0c639cc7d0d0847d31a5a7ece2f79dbf9fc",
+    "llama": "ae3b6ac57be515a844e42be62c8722095f6a31f4215acdad7179e95fb68ed309",
 }
-OVERRIDES = {"plain": "train.seed=1", "dropout": "model.dropout=0.1", "bf16": "model.dtype=bfloat16"}
+OVERRIDES = {
+    "plain": "train.seed=1", "dropout": "model.dropout=0.1", "bf16": "model.dtype=bfloat16",
+    "llama": "model.family=llama",
+}
 COURSES = ("whole", "resumed")
 N_STEPS = {"whole": 12, "resumed": 14}  # of a run; the resumed one makes two of them again
 

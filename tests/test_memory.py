@@ -26,9 +26,8 @@ from cllm.hooks.manager import build_manager
 from cllm.lockstep import rooms
 from cllm.lowering import lower, sizes
 from cllm.memory import FEW_LAYERS, by_layers, engine_memory, run_memory
-from cllm.models.gpt2 import build
 from cllm.reduction import most_held, most_whole
-from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, shape
+from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, build, shape
 from tests.runs import TEXT, config
 
 # Runs a command and prints the bytes that were resident before it, when all is imported, and at the most.

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cllm.models.gpt2 import build
 from cllm.ranges import FIRST_USER, NOWHERE, OTHER_USER, OWN, Range, parameter_ranges, rooms_in_total
-from tests.models import CONFIGS, shape
+from tests.models import CONFIGS, build, shape
 
 
 def test_a_tied_embedding_is_the_one_thing_shared() -> None:

@@ -40,7 +40,7 @@ NUMERICS_VERSION = 0 if cpu.freed() else 1
 
 OP_MODULES = (
     "activation", "attention", "attention_bf16", "dropout", "embedding", "fault", "linear", "linear_bf16", "loss",
-    "norm", "residual",
+    "norm", "residual", "rmsnorm", "rotary",
 )
 
 BF16_MODULES = ("attention_bf16", "executor", "linear_bf16", "loss")

@@ -127,7 +127,7 @@ def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int,
     training = program.mode == "train"
     wanted = [
         not (training and op.kind.backward_does_forward) and f"{op.kind.name}_forward",
-        training and f"{op.kind.name}_backward",
+        training and op.kind.backward is not None and f"{op.kind.name}_backward",
     ]
     for symbol in wanted:
         if symbol and symbol not in symbols:

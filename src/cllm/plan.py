@@ -83,14 +83,16 @@ def _gradient_lives(program: Program) -> dict[str, tuple[int, int]]:
             written_at = lives.get(name, (0, 2 * len(program.ops)))[1]  # an input of the Program: never
             lives[name] = (_backward_time(program, index), written_at)
         for name in op.outputs:
-            if name not in EXTERNAL:
+            if name not in EXTERNAL and op.kind.backward is not None:
                 lives[name] = (0, _backward_time(program, index))
     return lives
 
 
 def differentiable(op: Op) -> list[str]:
     """The inputs that a gradient flows back to."""
-    return [name for name in op.inputs if name not in EXTERNAL]
+    first = len(op.outputs) + len(op.saved)
+    slots = enumerate(op.inputs, first)
+    return [name for slot, name in slots if name not in EXTERNAL and slot not in op.kind.constants]
 
 
 def _let_through(program: Program, gradients: dict[str, Interval]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import cllm
 from cllm.config.presets import PRESETS
+from cllm.hooks.manager import build_manager
 from cllm.models.gpt2 import build
 
 BYTES, WORDS = 256, 50257  # vocabularies: of the byte tokenizer, and of GPT-2's own
@@ -23,7 +24,8 @@ N_PARAMETERS = {  # preset, vocabulary: P; with its own vocabulary, gpt2 has as 
 
 @pytest.mark.parametrize(("preset", "vocab_size"), N_PARAMETERS)
 def test_a_preset_has_so_many_parameters(preset: str, vocab_size: int) -> None:
-    model = cllm.load_config(None, ["data.path=book.txt", f"model.preset={preset}"]).model
+    config = cllm.load_config(None, ["data.path=book.txt", f"model.preset={preset}"])
+    model = build_manager(installed=False).complete(config).model
     program = build(msgspec.structs.replace(model, vocab_size=vocab_size), "train")
     assert program.n_parameters == program.n_trainable == N_PARAMETERS[preset, vocab_size]
 

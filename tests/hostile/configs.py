@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cllm.errors import CllmError, ConfigError, DataError, MemoryLimitError, UsageError
+from cllm.errors import CllmError, ConfigError, DataError, MemoryLimitError, ProgramError, UsageError
 from tests.hostile.case import Case, Words
 from tests.hostile.samples import text
 
@@ -115,7 +115,15 @@ CASES = [
     value("an unknown activation", 'model.activation = "relu"', 'activation = "relu"', "gelu_tanh, gelu",
           "did you mean"),
     value("an unknown preset", 'model.preset = "huge"', 'preset = "huge"', "tiny, mini", "choose one of these"),
-    value("an unknown family", 'model.family = "llama9"', 'family = "llama9"', "one of gpt2", "choose one of these"),
+    value("an unknown family", 'model.family = "llama9"', 'family = "llama9"', "one of gpt2, llama", 'mean "llama"?'),
+    value("an option of another family", "model.rope_theta = 500.0", "rope_theta = 500.0 with family",
+          "its own options", "remove rope_theta"),
+    value("a family without biases", 'model.family = "llama"\nmodel.bias = true', "bias = true with family",
+          "n_kv_head", "remove bias"),
+    value("heads that do not share", 'model.family = "llama"\nmodel.n_kv_head = 3', "3 heads of keys", "a divisor of",
+          "change n_kv_head", ProgramError, "self_attn"),
+    value("heads without halves", 'model.family = "llama"\nmodel.n_embd = 12', "heads of 3 channels", "an even number",
+          "change n_head", ProgramError, "model.rotary"),
     value("a name that leads away", 'name = "../../tmp"', 'name = "../../tmp"', "letters, digits",
           "choose another name"),
     value("a name with a line break", 'name = "a\\nb"', 'name = "a\nb"', "letters, digits", "choose another name"),

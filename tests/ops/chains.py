@@ -1,7 +1,7 @@
 """The ops in float32, every operation and its order written out: what numerics rules 2 and 3 say, to the bit.
 
 Each function takes a case's arrays and `start`, the values that gradients are added to (or none), and returns the
-results of the harness by name. gelu is left out, which sums nothing, and so is dropout.
+results of the harness by name. What sums nothing is left out, such as gelu and dropout.
 """
 
 from __future__ import annotations
@@ -32,6 +32,33 @@ def linear(op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] 
 
 def linear_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
     return linear(op, values, start, pair_chain)
+
+
+def linear_transposed(
+    op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] = chain
+) -> dict[str, Float32]:
+    def turned(arrays: Arrays) -> Arrays:
+        return {name: array.T if name.endswith("w.weight") else array for name, array in arrays.items()}
+
+    results = linear(op, turned(values), turned(start), chain)
+    return {**results, "d/w.weight": results["d/w.weight"].T}
+
+
+def linear_transposed_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    return linear_transposed(op, values, start, pair_chain)
+
+
+def rmsnorm(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    weight, c = values["norm.weight"], np.float32(op.attributes["channels"])
+    x, dy = (values[name].reshape(-1, len(weight)) for name in ("x0", "d/norm.y"))
+    rstd = (ONE / np.sqrt(dot16(x, x) / c + np.float32(op.attributes["epsilon"])))[:, None]
+    xhat, g = x * rstd, dy * weight
+    dx = ((g - xhat * (dot16(g, xhat) / c)[:, None]) * rstd).reshape(values["x0"].shape)
+    dweight = np.broadcast_to(np.float32(start.get("d/norm.weight", 0.0)), weight.shape)
+    for row in range(len(x)):
+        dweight = fma(dy[row], xhat[row], dweight)
+    y = (xhat * weight).reshape(values["x0"].shape)
+    return {"norm.y": y, "d/x0": start["d/x0"] + dx if start else dx, "d/norm.weight": dweight}
 
 
 def layernorm(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
@@ -89,6 +116,34 @@ def attention_head(
     return out, np.stack([dq, dk, dv], axis=1)
 
 
+def grouped_attention_bf16(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
+    return grouped_attention(op, values, start, pair_chain)
+
+
+def grouped_attention(
+    op: Op, values: Arrays, start: Arrays, chain: Callable[..., Float32] = chain
+) -> dict[str, Float32]:
+    """Heads that share keys and values go on, one after the other, with the gradients of these."""
+    n_sequences, time = values[TOKENS].shape
+    n_head, n_kv_head = op.attributes["n_head"], op.attributes["n_kv_head"]
+    size, names = op.attributes["channels"] // n_head, ("x0", "x1", "x2")
+
+    def heads(array: np.ndarray) -> np.ndarray:
+        return array.reshape(n_sequences, time, -1, size)
+
+    q, k, v, dout = (heads(values[name]) for name in (*names, "d/attn.y"))
+    gradients = [np.broadcast_to(start.get("d/" + n, np.float32(0)), values[n].shape).copy() for n in names]
+    dq, dk, dv = map(heads, gradients)
+    out = np.empty_like(dout)
+    for sequence in range(n_sequences):
+        for head in range(n_head):
+            here, shared = (sequence, slice(None), head), (sequence, slice(None), head * n_kv_head // n_head)
+            qkv, begun = (np.stack([a[here], b[shared], c[shared]], axis=1) for a, b, c in ((q, k, v), (dq, dk, dv)))
+            out[here], dqkv = attention_head(qkv, dout[here], begun, np.float32(op.attributes["scale"]), chain)
+            dq[here], dk[shared], dv[shared] = np.moveaxis(dqkv, 1, 0)
+    return {"attn.y": out.reshape(-1, n_head * size), **dict(zip(("d/x0", "d/x1", "d/x2"), gradients, strict=True))}
+
+
 def probabilities(scores: Float32, causal: np.ndarray, scale: np.float32) -> Float32:
     """Exact row maximum, exp, the sixteen-lane sum over the absolute index, then the one division."""
     seen = np.where(causal, scores, np.float32(-np.inf))
@@ -143,5 +198,7 @@ def position(op: Op, values: Arrays, start: Arrays) -> dict[str, Float32]:
 CHAINS: dict[str, Callable[[Op, Arrays, Arrays], dict[str, Float32]]] = {
     "linear": linear, "layernorm": layernorm, "attention": attention, "cross_entropy": cross_entropy,
     "attention_bf16": attention_bf16, "linear_bf16": linear_bf16, "cross_entropy_bf16": cross_entropy_bf16,
-    "embedding": embedding, "position": position,
+    "embedding": embedding, "position": position, "rmsnorm": rmsnorm, "linear_transposed": linear_transposed,
+    "linear_transposed_bf16": linear_transposed_bf16, "grouped_attention": grouped_attention,
+    "grouped_attention_bf16": grouped_attention_bf16,
 }

@@ -13,6 +13,7 @@ import numpy as np
 from cllm import kernels
 from cllm.lowering import WORKER, lower
 from cllm.ops import OPS
+from cllm.plan import differentiable
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Program
 from cllm.reference import Reference
 
@@ -101,7 +102,7 @@ class Kernels:
         outputs, wanted = self.program.ops[0].outputs, _wanted(self.program)
         for name in values.keys() & computed.keys():
             computed[name][...] = values[name]
-        for name in (name for name in outputs if name != LOSSES):
+        for name in (name for name in outputs if name in gradients):
             gradients[name][...] = values["d/" + name]
         self._add_to({"d/" + name: gradients[name] for name in wanted}, start or {})
         self._pack(memory)
@@ -201,4 +202,4 @@ def nans(n: int) -> np.ndarray:
 def _wanted(p: Program) -> list[str]:
     """Names that a gradient is asked of."""
     op = p.ops[0]
-    return [n for n in op.inputs if n in p.buffers] + [n for n in op.parameters if n is not None]
+    return differentiable(op) + [n for n in op.parameters if n is not None]

@@ -102,13 +102,16 @@ BACKWARD_READS = {
     "linear": ("x0", "w.weight"), "layernorm": ("x0", "ln.weight"), "gelu": ("x0",), "gelu_tanh": ("x0",),
     "attention": ("x0",), "cross_entropy": ("x0", "wte.weight", WEIGHTS), "linear_bf16": ("x0", "w.weight"),
     "attention_bf16": ("x0",), "cross_entropy_bf16": ("x0", "wte.weight", WEIGHTS),
+    "linear_transposed": ("x0", "w.weight"), "linear_transposed_bf16": ("x0", "w.weight"),
+    "rmsnorm": ("x0", "norm.weight"), "rotary": ("x1",), "swiglu": ("x0", "x1"),
+    "grouped_attention": ("x0", "x1", "x2"), "grouped_attention_bf16": ("x0", "x1", "x2"),
 }
 
 
 def reads(case: Case) -> dict[str, tuple[str, ...]]:
     """The float32 arrays that each direction reads."""
     op = case.program().ops[0]
-    incoming = tuple("d/" + name for name in op.outputs if name != LOSSES)
+    incoming = tuple("d/" + name for name in op.outputs if name != LOSSES and op.kind.backward)
     forward = tuple(name for name in (*op.inputs, *op.parameters) if name and name not in (TOKENS, TARGETS))
     return {"forward": forward, "backward": (*incoming, *BACKWARD_READS.get(op.kind.name, ()))}
 
@@ -123,6 +126,8 @@ def masked(case: Case, values: dict[str, np.ndarray], name: str, direction: str)
         channels, x = case.widths[0] // 3, values["x0"].copy()
         x[:, 2 * channels :] = 1.0
         left_out[:, :channels] = run_reference(case, {**values, "x0": x})["attn.y"] == 0.0
+    elif kind.startswith("grouped_attention") and (name, direction) == ("x0", "forward"):
+        left_out = run_reference(case, {**values, "x2": np.ones_like(values["x2"])})["attn.y"] == 0.0
     elif kind.startswith("cross_entropy") and name in ("x0", WEIGHTS):  # tokens that are not counted
         left_out.reshape(case.rows, -1)[values[TARGETS].reshape(-1) < 0] = True
     elif kind == "embedding" and name == "wte.weight":  # words that do not occur

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from cllm import kernels
-from cllm.models.gpt2 import build
 from cllm.program import Program
-from tests.models import shape
+from tests.models import build, shape
 
 FIXTURES = Path(__file__).parent / "fixtures.safetensors"
 BATCH_SIZE = 5
@@ -24,6 +23,11 @@ CASES: dict[str, dict[str, Any]] = {
     "gelu": {**SMALL, "activation": "gelu"},
     "gelu_tanh_no_bias": {**SMALL, "activation": "gelu_tanh", "bias": False},
     "gelu_no_bias": {**SMALL, "activation": "gelu", "bias": False},
+    "llama": {**SMALL, "family": "llama", "n_embd": 18, "n_kv_head": 1, "n_inner": 20, "rope_theta": 100.0},
+    "llama_qk_norm": {
+        **SMALL, "family": "llama", "n_head": 4, "n_embd": 24, "n_kv_head": 2, "n_inner": 31, "qk_norm": True,
+        "tie_embeddings": True,
+    },
     "long": {"vocab_size": 131, "block_size": 71, "n_layer": 1, "n_head": 2, "n_embd": 26},
 }
 

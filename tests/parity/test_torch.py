@@ -13,10 +13,12 @@ from safetensors.numpy import load_file
 from cllm import checkpoint, kernels
 from cllm.builtin.optimizers import AdamW, AdamWConfig
 from cllm.checkpoint import RunFacts
+from cllm.config import ModelConfig
 from cllm.decoder import Decoder
-from cllm.huggingface import gpt2_config
+from cllm.huggingface import model_config
 from cllm.reference import Reference
 from cllm.state import TrainState
+from tests.models import shape
 from tests.parity.cases import CASES, FIXTURES, batch, parameters, program
 
 pytestmark = pytest.mark.torch
@@ -55,10 +57,9 @@ def folder(name: str, tmp_path: Path) -> Path:
 
 
 def facts(name: str) -> RunFacts:
-    shape = {"activation": "gelu_tanh", **CASES[name]}
-    shape.pop("bias", None)
+    settings = vars(shape(**{**CASES[name], "dropout": 0.3}))
     return RunFacts(
-        model_config=gpt2_config(**shape, layernorm_epsilon=1e-5, dropout=0.3), tokenizer_files={},
+        model_config=model_config(ModelConfig(**settings)), tokenizer_files={},
         n_shards=1, plugins=[], numerics_version=kernels.NUMERICS_VERSION, cllm_version="0",
         data_digest="", tokenizer_digest="",
     )
@@ -67,7 +68,7 @@ def facts(name: str) -> RunFacts:
 @pytest.fixture
 def theirs(name: str, folder: Path) -> np.ndarray:
     """The logits (B, T, V) that transformers finds with the folder as it is."""
-    model: Any = transformers.GPT2LMHeadModel.from_pretrained(folder)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
     model.eval()
     with torch.no_grad():
         logits: np.ndarray = model(torch.from_numpy(batch(name)["inputs"]).long()).logits.numpy()
@@ -96,7 +97,7 @@ def test_the_reference_has_the_logits_of_transformers(name: str, theirs: np.ndar
 
 
 def test_transformers_finds_every_tensor_and_no_other(name: str, folder: Path) -> None:
-    _, loading = transformers.GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True)
+    _, loading = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not loading["unexpected_keys"] and not loading["mismatched_keys"]
     # Its GPT-2 always has biases: where ours has none, theirs start, and stay, at 0.
     assert all(key.endswith(".bias") and "no_bias" in name for key in loading["missing_keys"])

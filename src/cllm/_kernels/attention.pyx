@@ -1,4 +1,4 @@
-"""The kernel of the op `attention`: causal softmax attention of every head, a block of queries at a time.
+"""The kernel of `attention` and `grouped_attention`: causal softmax attention of every head, by blocks of queries.
 
 Kept between forward and backward are two numbers a row, the maximum and 1 / sum, from which the backward makes
 the same probabilities again; so memory grows with T and not with T x T. The row is complete when it is
@@ -11,25 +11,27 @@ from libc.stdint cimport int64_t
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product
 from cllm._kernels.heads cimport (
-    C, DROPOUT, N_HEAD, OUT, QKV, QUERIES, Head, drop_row, head_of, n_blocks_of, out_offset, score_gradients, softmax_rows,
-    wide_of,
+    C, DROPOUT, N_HEAD, N_KV_HEAD, OUT, QUERIES, Head, drop_row, find_gradients, head_of, n_blocks_of, out_offset,
+    score_gradients, softmax_rows, wide_of,
 )
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_pack, tile_row, tile_then_lower, tile_upper_then
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; qkv (rows, 3C) IN."""
-    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit
+    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
+    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
     cdef Head head
+    cdef float *out
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
         if shard.interrupted(shard):
             return STOPPED
-        head = head_of(op, shard, unit)
+        head = head_of(op, shard, unit // n_head, unit % n_head)
+        out = value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head)
         if head.time - shard.first == 1 and shard.first > 0:
-            last_row(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+            last_row(op, shard, &head, out)
         else:
-            head_forward(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+            head_forward(op, shard, &head, out)
     return DONE
 
 
@@ -40,15 +42,16 @@ cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *ou
     cdef float *panel = scores + head.wide
     for p in range(n_panels_of(t)):
         columns = min(t - p * TILE_COLUMNS, TILE_COLUMNS)
-        tile_pack(panel, head.k + p * TILE_COLUMNS * head.row, head.size, columns, 1, head.row)
+        tile_pack(panel, head.k + p * TILE_COLUMNS * head.kv_row, head.size, columns, 1, head.kv_row)
         tile_row(
-            columns, head.size, scores + p * TILE_COLUMNS, head.q + (t - 1) * head.row, panel, TILE_COLUMNS, 0, NULL,
+            columns, head.size, scores + p * TILE_COLUMNS, head.q + (t - 1) * head.q_row, panel, TILE_COLUMNS, 0, NULL,
         )
     softmax_rows(head, scores, t - 1, t)
     out = out + (t - 1) * op.size[C]
     while column < head.size:
         tile_row(
-            min(head.size - column, ROW_COLUMNS), t, out + column, scores, head.v + column, head.row, TILE_COLUMNS, NULL,
+            min(head.size - column, ROW_COLUMNS), t, out + column, scores, head.v + column, head.kv_row, TILE_COLUMNS,
+            NULL,
         )
         column += ROW_COLUMNS
 
@@ -59,11 +62,11 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
     cdef float *scores = shard.scratch
     cdef float *keys = scores + QUERIES * wide
     cdef float *values = keys + head.size * wide
-    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_panels(values, head.v, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_panels(keys, head.k, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_panels(values, head.v, t, head.size, head.kv_row, 1, 0, n_panels_of(head.size))
     for block in range(n_blocks):
         begin, end = shard.first + n * block // n_blocks, shard.first + n * (block + 1) // n_blocks
-        scores_product(head, begin, end, scores, head.q, head.row, keys)
+        scores_product(head, begin, end, scores, head.q, head.q_row, keys)
         softmax_rows(head, scores, begin, end)
         if op.number[DROPOUT] > 0.0:
             for i in range(begin, end):
@@ -110,25 +113,29 @@ cdef void rows_product(
 
 
 cdef int attention_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dqkv (rows, 3C) OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), qkv (rows, 3C) IN."""
-    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit, offset
+    """dq, dk, dv OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), q, k, v IN.
+
+    Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
+    """
+    cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
+    cdef int64_t sequence, h, first, offset
     cdef Head head
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        if shard.interrupted(shard):
-            return STOPPED
-        head = head_of(op, shard, unit)
-        offset = out_offset(op, shard, unit)
-        head_backward(
-            op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset,
-            gradient_of(op, shard, QKV) + (head.q - value_of(op, shard, QKV)), adds_to(op, QKV),
-        )
+        sequence, first = unit // n_kv, unit % n_kv * group
+        for h in range(first, first + group):
+            if shard.interrupted(shard):
+                return STOPPED
+            head = head_of(op, shard, sequence, h)
+            find_gradients(&head, op, shard, h == first)
+            offset = out_offset(op, shard, sequence, h)
+            head_backward(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
     return DONE
 
 
 cdef void head_backward(
-    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout, float *dq, bint add,
+    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout,
 ) noexcept nogil:
-    """dq, dk, dv (T, HS) with row stride 3C OUT or ADD; dk and dv lie C and 2C behind dq."""
+    """dq, dk, dv (T, HS) of the head OUT or ADD."""
     cdef int64_t t = head.time, wide = head.wide, c = op.size[C], n_blocks = n_blocks_of(t), block, begin, end
     cdef float *scores = shard.scratch
     cdef float *dscores = scores + QUERIES * wide
@@ -137,25 +144,25 @@ cdef void head_backward(
     cdef float *key_rows = values + head.size * wide               # (T, HS) in panels
     cdef float *query_rows = key_rows + t * wide_of(head.size)
     cdef float *dout_rows = query_rows + t * wide_of(head.size)
-    pack_panels(keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_panels(values, head.v, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_panels(key_rows, head.k, t, head.size, head.row, 1, 0, n_panels_of(head.size))
-    pack_panels(query_rows, head.q, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_panels(keys, head.k, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_panels(values, head.v, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_panels(key_rows, head.k, t, head.size, head.kv_row, 1, 0, n_panels_of(head.size))
+    pack_panels(query_rows, head.q, t, head.size, head.q_row, 1, 0, n_panels_of(head.size))
     pack_panels(dout_rows, dout, t, head.size, c, 1, 0, n_panels_of(head.size))
     for block in range(n_blocks):
         begin, end = t * block // n_blocks, t * (block + 1) // n_blocks
-        scores_product(head, begin, end, scores, head.q, head.row, keys)
+        scores_product(head, begin, end, scores, head.q, head.q_row, keys)
         scores_product(head, begin, end, dscores, dout, c, values)
         score_gradients(op, shard, head, begin, end, scores, dscores, out, dout)
-        rows_product(head, begin, end, dq + begin * head.row, head.row, dscores, key_rows, add)
-        columns_product(head, begin, end, dq + c, dscores, query_rows, add)
-        columns_product(head, begin, end, dq + 2 * c, scores, dout_rows, add)
+        rows_product(head, begin, end, head.dq + begin * head.q_row, head.q_row, dscores, key_rows, head.add_q)
+        columns_product(head, begin, end, head.dk, dscores, query_rows, head.add_k)
+        columns_product(head, begin, end, head.dv, scores, dout_rows, head.add_v)
 
 
 cdef void columns_product(
     const Head *head, int64_t begin, int64_t end, float *c, const float *a, const float *panels, bint add,
 ) noexcept nogil:
-    """c (end, HS) OUT or ADD, row stride 3C: key j takes the queries i >= j of a transposed times panels (T, HS).
+    """c (end, HS) OUT or ADD: key j takes the queries i >= j of a transposed times panels (T, HS).
 
     Keys before `begin` go on from what earlier queries gave them; the block's own keys start with its triangle.
     """
@@ -168,19 +175,22 @@ cdef void columns_product(
         columns = min(head.size - p * TILE_COLUMNS, TILE_COLUMNS)
         column = c + p * TILE_COLUMNS
         panel_product(
-            begin, columns, rows, column, head.row, a, 1, head.wide, panel, column, head.row, 0, n_tiles_of(begin),
+            begin, columns, rows, column, head.kv_row, a, 1, head.wide, panel, column, head.kv_row,
+            0, n_tiles_of(begin),
         )
         for t in range(n_tiles):
             r = rows * t // n_tiles
             n = rows * (t + 1) // n_tiles - r
-            tile = column + (begin + r) * head.row
+            tile = column + (begin + r) * head.kv_row
             tile_upper_then(
-                n, columns, rows - r - n, tile, head.row, a + r * head.wide + begin + r, 1, head.wide,
-                panel + r * TILE_COLUMNS, tile if add else NULL, head.row,
+                n, columns, rows - r - n, tile, head.kv_row, a + r * head.wide + begin + r, 1, head.wide,
+                panel + r * TILE_COLUMNS, tile if add else NULL, head.kv_row,
             )
 
 
 KERNELS = {
     "attention_forward": kernel_capsule(attention_forward),
     "attention_backward": kernel_capsule(attention_backward),
+    "grouped_attention_forward": kernel_capsule(attention_forward),
+    "grouped_attention_backward": kernel_capsule(attention_backward),
 }

@@ -1,4 +1,4 @@
-"""The kernel of the op `attention_bf16`: attention's products in bfloat16 (numerics rule 12), its softmax in float32.
+"""The kernel of `attention_bf16` and `grouped_attention_bf16`: products in bfloat16 (numerics rule 12), softmax in float32.
 
 Scores are made of q and k along their channels; out, dq, dk and dv of pairs of keys or queries, which are counted from the
 sequence's first. Where a row's causal triangle begins or ends within a pair, its other half enters no chain.
@@ -11,7 +11,8 @@ from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of
 from cllm._kernels.gemm_bf16 cimport n_pairs_of, pack_pairs, tiles_of_pairs
 from cllm._kernels.heads cimport (
-    C, DROPOUT, N_HEAD, OUT, QKV, QUERIES, Head, drop_row, head_of, out_offset, score_gradients, softmax_rows, wide_of,
+    C, DROPOUT, N_HEAD, N_KV_HEAD, OUT, QUERIES, Head, drop_row, find_gradients, head_of, out_offset, score_gradients,
+    softmax_rows, wide_of,
 )
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport TILE_COLUMNS
@@ -60,14 +61,16 @@ cdef inline int64_t block_end(int64_t begin, int64_t time) noexcept nogil:
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; qkv (rows, 3C) IN."""
-    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit
+    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
+    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
     cdef Head head
+    cdef float *out
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
         if shard.interrupted(shard):
             return STOPPED
-        head = head_of(op, shard, unit)
-        head_forward(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit))
+        head = head_of(op, shard, unit // n_head, unit % n_head)
+        out = value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head)
+        head_forward(op, shard, &head, out)
     return DONE
 
 
@@ -75,11 +78,11 @@ cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float
     """out (T, HS) with row stride C, from row `first` on."""
     cdef Room room = room_of(head, shard.scratch)
     cdef int64_t t = head.time, begin = shard.first, end, i
-    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_pairs(bf16, room.values, head.v, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.values, head.v, t, head.size, head.kv_row, 1, 0, n_panels_of(head.size))
     while begin < t:
         end = block_end(begin, t)
-        scores_product(head, begin, end, room.scores, head.q, head.row, room.keys, room.rows)
+        scores_product(head, begin, end, room.scores, head.q, head.q_row, room.keys, room.rows)
         softmax_rows(head, room.scores, begin, end)
         if op.number[DROPOUT] > 0.0:
             for i in range(begin, end):
@@ -126,49 +129,54 @@ cdef void rows_product(
 
 
 cdef int attention_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dqkv (rows, 3C) OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), qkv (rows, 3C) IN."""
-    cdef int64_t n_units = shard.n_sequences * op.size[N_HEAD], unit, offset
+    """dq, dk, dv OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), q, k, v IN.
+
+    Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
+    """
+    cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
+    cdef int64_t sequence, h, first, offset
     cdef Head head
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        if shard.interrupted(shard):
-            return STOPPED
-        head = head_of(op, shard, unit)
-        offset = out_offset(op, shard, unit)
-        head_backward(
-            op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset,
-            gradient_of(op, shard, QKV) + (head.q - value_of(op, shard, QKV)), adds_to(op, QKV),
-        )
+        sequence, first = unit // n_kv, unit % n_kv * group
+        for h in range(first, first + group):
+            if shard.interrupted(shard):
+                return STOPPED
+            head = head_of(op, shard, sequence, h)
+            find_gradients(&head, op, shard, h == first)
+            offset = out_offset(op, shard, sequence, h)
+            head_backward(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
     return DONE
 
 
 cdef void head_backward(
-    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout, float *dq, bint add,
+    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout,
 ) noexcept nogil:
-    """dq, dk, dv (T, HS) with row stride 3C OUT or ADD; dk and dv lie C and 2C behind dq."""
+    """dq, dk, dv (T, HS) of the head OUT or ADD."""
     cdef Room room = room_of(head, shard.scratch)
     cdef int64_t t = head.time, c = op.size[C], begin = 0, end
-    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_pairs(bf16, room.values, head.v, head.size, t, 1, head.row, 0, n_panels_of(t))
-    pack_pairs(bf16, room.key_rows, head.k, t, head.size, head.row, 1, 0, n_panels_of(head.size))
-    pack_pairs(bf16, room.query_rows, head.q, t, head.size, head.row, 1, 0, n_panels_of(head.size))
+    pack_pairs(bf16, room.keys, head.k, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.values, head.v, head.size, t, 1, head.kv_row, 0, n_panels_of(t))
+    pack_pairs(bf16, room.key_rows, head.k, t, head.size, head.kv_row, 1, 0, n_panels_of(head.size))
+    pack_pairs(bf16, room.query_rows, head.q, t, head.size, head.q_row, 1, 0, n_panels_of(head.size))
     pack_pairs(bf16, room.dout_rows, dout, t, head.size, c, 1, 0, n_panels_of(head.size))
     while begin < t:
         end = block_end(begin, t)
-        scores_product(head, begin, end, room.scores, head.q, head.row, room.keys, room.rows)
+        scores_product(head, begin, end, room.scores, head.q, head.q_row, room.keys, room.rows)
         scores_product(head, begin, end, room.dscores, dout, c, room.values, room.rows)
         score_gradients(op, shard, head, begin, end, room.scores, room.dscores, out, dout)
         rows_product(
-            head, begin, end, dq + begin * head.row, head.row, room.dscores, room.key_rows, room.rows, add,
+            head, begin, end, head.dq + begin * head.q_row, head.q_row, room.dscores, room.key_rows, room.rows,
+            head.add_q,
         )
-        columns_product(head, begin, end, dq + c, room.dscores, room.query_rows, room.rows, add)
-        columns_product(head, begin, end, dq + 2 * c, room.scores, room.dout_rows, room.rows, add)
+        columns_product(head, begin, end, head.dk, room.dscores, room.query_rows, room.rows, head.add_k)
+        columns_product(head, begin, end, head.dv, room.scores, room.dout_rows, room.rows, head.add_v)
         begin = end
 
 
 cdef void columns_product(
     const Head *head, int64_t begin, int64_t end, float *c, const float *a, const pair *panels, pair *rows, bint add,
 ) noexcept nogil:
-    """c (end, HS) OUT or ADD, row stride 3C: key j takes the queries i >= j of a transposed times panels (T, HS).
+    """c (end, HS) OUT or ADD: key j takes the queries i >= j of a transposed times panels (T, HS).
 
     Keys before `begin` go on from what earlier queries gave them; the block's own keys start with its triangle.
     """
@@ -182,22 +190,24 @@ cdef void columns_product(
         columns = min(head.size - p * TILE_COLUMNS, TILE_COLUMNS)
         column = c + p * TILE_COLUMNS
         tiles_of_pairs(
-            bf16, begin, columns, n_pairs, column, head.row, rows, 1, head.wide, panel, column, head.row,
+            bf16, begin, columns, n_pairs, column, head.kv_row, rows, 1, head.wide, panel, column, head.kv_row,
             0, n_tiles_of(begin),
         )
         for t in range(n_tiles):
             r = n * t // n_tiles
             height = n * (t + 1) // n_tiles - r
             first = r // 2
-            tile = column + (begin + r) * head.row
+            tile = column + (begin + r) * head.kv_row
             bf16.upper_then[r & 1](
-                height, columns, n_pairs - first - n_pairs_of(height), tile, head.row,
+                height, columns, n_pairs - first - n_pairs_of(height), tile, head.kv_row,
                 rows + first * head.wide + begin + r, 1, head.wide, panel + first * TILE_COLUMNS,
-                tile if add else NULL, head.row,
+                tile if add else NULL, head.kv_row,
             )
 
 
 KERNELS = {
     "attention_bf16_forward": kernel_capsule(attention_forward),
     "attention_bf16_backward": kernel_capsule(attention_backward),
+    "grouped_attention_bf16_forward": kernel_capsule(attention_forward),
+    "grouped_attention_bf16_backward": kernel_capsule(attention_backward),
 }

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from cllm._kernels.masks cimport drop
-from cllm._kernels.op cimport Op, Shard, value_of
+from cllm._kernels.op cimport Op, Shard, adds_to, gradient_of, value_of
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_exp, f16_first, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1, f16_store,
     f16_sub, f16_sum,
@@ -17,9 +17,14 @@ cdef enum:
     MAXIMUM = 1
     INVERSE = 2
     QKV = 3
+    # of grouped_attention, which has keys and values of fewer heads
+    Q = 3
+    K = 4
+    V = 5
     # size
     C = 0
     N_HEAD = 1
+    N_KV_HEAD = 2
     # number
     SCALE = 0
     DROPOUT = 1
@@ -30,8 +35,9 @@ cdef enum:
 
 
 cdef struct Head:
-    # One head of one sequence. Matrices of the shard have row strides 3C (qkv) and C (out).
-    int64_t time, size, wide, row        # T, HS, row stride of scores, row stride 3C
+    # One head of one sequence.
+    int64_t time, size, wide             # T, HS, row stride of scores
+    int64_t q_row, kv_row                # row strides of q and dq, and of k, v, dk and dv; out has C
     int64_t sample, first_element        # of the dropout mask
     float scale
     const float *q
@@ -39,6 +45,10 @@ cdef struct Head:
     const float *v
     float *maximum                       # (T,)
     float *inverse                       # (T,)
+    float *dq                            # all (T, HS), as add_q and so on say OUT or ADD
+    float *dk
+    float *dv
+    bint add_q, add_k, add_v
 
 
 cdef inline int64_t wide_of(int64_t n) noexcept nogil:
@@ -46,27 +56,53 @@ cdef inline int64_t wide_of(int64_t n) noexcept nogil:
     return (n + 31) // 32 * 32
 
 
-cdef inline Head head_of(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
+cdef inline Head head_of(const Op *op, const Shard *shard, int64_t sequence, int64_t h) noexcept nogil:
+    """Head h of the queries, with the keys and values that it shares with its neighbours."""
     cdef Head head
-    cdef int64_t n_head = op.size[N_HEAD], c = op.size[C], sequence = unit // n_head, h = unit % n_head
+    cdef int64_t c = op.size[C], n_head = op.size[N_HEAD], n_kv = op.size[N_KV_HEAD], row = sequence * shard.time
     head.time = shard.time
     head.size = c // n_head
     head.wide = wide_of(shard.time)
-    head.row = 3 * c
     head.sample = shard.sequence + sequence
     head.first_element = h * shard.time * shard.time
     head.scale = <float>op.number[SCALE]
-    head.q = value_of(op, shard, QKV) + sequence * shard.time * 3 * c + h * head.size
-    head.k = head.q + c
-    head.v = head.k + c
-    head.maximum = value_of(op, shard, MAXIMUM) + unit * shard.time
-    head.inverse = value_of(op, shard, INVERSE) + unit * shard.time
+    if is_grouped(op, shard):
+        head.q_row, head.kv_row = c, n_kv * head.size
+        head.k = value_of(op, shard, K) + row * head.kv_row + h * n_kv // n_head * head.size
+        head.v = value_of(op, shard, V) + (head.k - value_of(op, shard, K))
+        head.q = value_of(op, shard, Q) + row * head.q_row + h * head.size
+    else:
+        head.q_row, head.kv_row = 3 * c, 3 * c
+        head.q = value_of(op, shard, QKV) + row * head.q_row + h * head.size
+        head.k = head.q + c
+        head.v = head.k + c
+    head.maximum = value_of(op, shard, MAXIMUM) + (sequence * n_head + h) * shard.time
+    head.inverse = value_of(op, shard, INVERSE) + (sequence * n_head + h) * shard.time
     return head
 
 
-cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t unit) noexcept nogil:
-    cdef int64_t n_head = op.size[N_HEAD]
-    return unit // n_head * shard.time * op.size[C] + unit % n_head * (op.size[C] // n_head)
+cdef inline bint is_grouped(const Op *op, const Shard *shard) noexcept nogil:
+    """Whether q, k and v are three buffers, and not thirds of the rows of one."""
+    return value_of(op, shard, K) != NULL
+
+
+cdef inline void find_gradients(Head *head, const Op *op, const Shard *shard, bint is_first) noexcept nogil:
+    """is_first: of the heads that share keys and values; the others add to what it has begun."""
+    cdef int64_t c = op.size[C]
+    head.dq = gradient_of(op, shard, Q) + (head.q - value_of(op, shard, Q))
+    head.add_q = adds_to(op, Q)
+    if is_grouped(op, shard):
+        head.dk = gradient_of(op, shard, K) + (head.k - value_of(op, shard, K))
+        head.dv = gradient_of(op, shard, V) + (head.v - value_of(op, shard, V))
+        head.add_k, head.add_v = adds_to(op, K) or not is_first, adds_to(op, V) or not is_first
+    else:
+        head.dk = head.dq + c
+        head.dv = head.dk + c
+        head.add_k, head.add_v = head.add_q, head.add_q
+
+
+cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t sequence, int64_t h) noexcept nogil:
+    return sequence * shard.time * op.size[C] + h * (op.size[C] // op.size[N_HEAD])
 
 
 cdef inline int64_t n_blocks_of(int64_t n_queries) noexcept nogil:

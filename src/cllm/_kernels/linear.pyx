@@ -1,4 +1,4 @@
-"""The kernel of the op `linear`: y = x · weight + bias, and its three gradients."""
+"""The kernels of the ops `linear` and `linear_transposed`: y = x · weight + bias, and its three gradients."""
 
 from libc.stdint cimport int64_t
 
@@ -32,7 +32,17 @@ cdef int linear_forward(const Op *op, const Shard *shard, int64_t part, int64_t 
 
 
 cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dx (rows, K), dweight (K, N), dbias (N,) OUT or ADD; dy (rows, N), x (rows, K), weight IN."""
+    return backward(op, shard, part, n_parts, False)
+
+
+cdef int linear_transposed_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return backward(op, shard, part, n_parts, True)
+
+
+cdef inline int backward(
+    const Op *op, const Shard *shard, int64_t part, int64_t n_parts, bint transposed,
+) noexcept nogil:
+    """dx (rows, K), dweight (K, N) or transposed, dbias (N,) OUT or ADD; dy (rows, N), x (rows, K), weight IN."""
     cdef int64_t k = op.size[K], n = op.size[N], rows = shard.n_sequences * shard.time
     cdef const float *dy = gradient_of(op, shard, Y)
     cdef float *dx = gradient_of(op, shard, X)
@@ -48,16 +58,29 @@ cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t
                 dx if adds_to(op, X) else NULL, k, part * n_pieces + piece, n_parts * n_pieces,
             )
         if dweight != NULL:
-            weight_gradient(
-                rows, k, n, dweight, value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT), shard.scratch,
-                part * n_pieces + piece, n_parts * n_pieces,
+            oriented_gradient(
+                rows, k, n, dweight, value_of(op, shard, X), dy, adds_to(op, WEIGHT), shard.scratch,
+                part * n_pieces + piece, n_parts * n_pieces, transposed,
             )
     if dbias != NULL:
         column_sums(rows, n, dbias, dy, n, adds_to(op, BIAS), part, n_parts)
     return DONE
 
 
+cdef inline void oriented_gradient(
+    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, const float *dy, bint add, float *panel,
+    int64_t part, int64_t n_parts, bint transposed,
+) noexcept nogil:
+    """The same chains, laid down as (K, N) or as (N, K)."""
+    if transposed:
+        weight_gradient(rows, n, k, dweight, dy, n, x, k, add, panel, part, n_parts)
+    else:
+        weight_gradient(rows, k, n, dweight, x, k, dy, n, add, panel, part, n_parts)
+
+
 KERNELS = {
     "linear_forward": kernel_capsule(linear_forward),
     "linear_backward": kernel_capsule(linear_backward),
+    "linear_transposed_forward": kernel_capsule(linear_forward),
+    "linear_transposed_backward": kernel_capsule(linear_transposed_backward),
 }

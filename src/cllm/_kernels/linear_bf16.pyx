@@ -1,4 +1,4 @@
-"""The kernel of the op `linear_bf16`: linear's products in bfloat16 (numerics rule 12); all that is stored is float32."""
+"""The kernels of the ops `linear_bf16` and `linear_transposed_bf16`: linear's products in bfloat16 (numerics rule 12); all that is stored is float32."""
 
 from libc.stdint cimport int64_t
 
@@ -44,6 +44,16 @@ cdef int linear_forward(const Op *op, const Shard *shard, int64_t part, int64_t 
 
 
 cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return backward(op, shard, part, n_parts, False)
+
+
+cdef int linear_transposed_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    return backward(op, shard, part, n_parts, True)
+
+
+cdef inline int backward(
+    const Op *op, const Shard *shard, int64_t part, int64_t n_parts, bint transposed,
+) noexcept nogil:
     """dx (rows, K), dweight (K, N), dbias (N,) OUT or ADD; dy (rows, N), x (rows, K), weight IN."""
     cdef int64_t k = op.size[K], n = op.size[N], rows = shard.n_sequences * shard.time
     cdef const float *dy = gradient_of(op, shard, Y)
@@ -58,16 +68,29 @@ cdef int linear_backward(const Op *op, const Shard *shard, int64_t part, int64_t
                 dx if adds_to(op, X) else NULL, k, <pair *>shard.scratch, part * n_pieces + piece, n_parts * n_pieces,
             )
         if gradient_of(op, shard, WEIGHT) != NULL:
-            weight_gradient_bf16(
-                bf16, rows, k, n, gradient_of(op, shard, WEIGHT), value_of(op, shard, X), k, dy, n, adds_to(op, WEIGHT),
-                <pair *>shard.scratch, part * n_pieces + piece, n_parts * n_pieces,
+            oriented_gradient(
+                rows, k, n, gradient_of(op, shard, WEIGHT), value_of(op, shard, X), dy, adds_to(op, WEIGHT),
+                <pair *>shard.scratch, part * n_pieces + piece, n_parts * n_pieces, transposed,
             )
     if gradient_of(op, shard, BIAS) != NULL:
         column_sums(rows, n, gradient_of(op, shard, BIAS), dy, n, adds_to(op, BIAS), part, n_parts)
     return DONE
 
 
+cdef inline void oriented_gradient(
+    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, const float *dy, bint add, pair *room,
+    int64_t part, int64_t n_parts, bint transposed,
+) noexcept nogil:
+    """The same chains, laid down as (K, N) or as (N, K)."""
+    if transposed:
+        weight_gradient_bf16(bf16, rows, n, k, dweight, dy, n, x, k, add, room, part, n_parts)
+    else:
+        weight_gradient_bf16(bf16, rows, k, n, dweight, x, k, dy, n, add, room, part, n_parts)
+
+
 KERNELS = {
     "linear_bf16_forward": kernel_capsule(linear_forward),
     "linear_bf16_backward": kernel_capsule(linear_backward),
+    "linear_transposed_bf16_forward": kernel_capsule(linear_forward),
+    "linear_transposed_bf16_backward": kernel_capsule(linear_transposed_backward),
 }

@@ -41,7 +41,11 @@ def cllm_register_tokenizers() -> Iterator[TokenizerSpec]:
 
 @hookimpl
 def cllm_register_models() -> Iterator[ModelSpec]:
-    yield ModelSpec("gpt2", "GPT-2: learned positions, norm first, tied head", "cllm.models.gpt2:build")
+    gpt2, llama = "cllm.models.gpt2", "cllm.models.llama"
+    summary = "GPT-2: learned positions, norm first, tied head"
+    yield ModelSpec("gpt2", summary, f"{gpt2}:build", options=f"{gpt2}:options")
+    summary = "Llama: rotary positions, RMS norms, gated perceptron, grouped-query attention; with qk_norm as Qwen3"
+    yield ModelSpec("llama", summary, f"{llama}:build", options=f"{llama}:options")
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from cllm.config.load import load_config, parse_override, to_mapping, to_toml
 from cllm.config.locate import located
 from cllm.config.presets import PRESETS
 from cllm.config.schema import (
+    FAMILY_OPTIONS,
     CheckpointConfig,
     Config,
     DataConfig,
@@ -25,6 +26,7 @@ from cllm.config.schema import (
 )
 
 __all__ = [
+    "FAMILY_OPTIONS",
     "FREE_ON_RESUME",
     "NUMERIC_KEYS",
     "PRESETS",

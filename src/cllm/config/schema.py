@@ -25,9 +25,9 @@ Text = Annotated[str, Meta(min_length=1, description="text")]
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[model] The shape of the model. A preset fills in the sizes that are left out.
+    """[model] The shape of the model. A preset fills in the sizes that are left out, the family its own options.
 
-    family: the model's plugin
+    family: the model's plugin: gpt2, llama
     preset: tiny, mini, small, medium or gpt2; without one, sizes that are left out are tiny's
     block_size: T, tokens that the model sees at once
     n_layer: L, blocks
@@ -35,10 +35,16 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     n_embd: C, channels
     vocab_size: V; left out, the data decides
     dropout: share of activations that is dropped in training
-    bias: whether linear layers and norms have biases
-    activation: gelu_tanh (as GPT-2) or gelu (exact)
-    layernorm_epsilon: added to the variance
     dtype: of what matrix products multiply, float32 or bfloat16; what is stored, added up and normalised is float32
+    bias: of gpt2: whether linear layers and norms have biases; true
+    activation: of gpt2: gelu_tanh (as GPT-2) or gelu (exact); gelu_tanh
+    layernorm_epsilon: of gpt2: added to the variance; 1e-5
+    n_kv_head: of llama: heads of keys and values, a divisor of n_head; as many
+    n_inner: of llama: channels inside a block's perceptron; 8/3 of n_embd, rounded up to a multiple of 32
+    rope_theta: of llama: the base of the rotary positions' frequencies; 10000
+    rmsnorm_epsilon: of llama: added to the mean square; 1e-6
+    qk_norm: of llama: whether the queries and keys of each head are normalised, as in Qwen3; false
+    tie_embeddings: of llama: whether the head is the token embedding; false
     """
 
     family: Text = "gpt2"
@@ -49,10 +55,22 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     n_embd: Count = 128
     vocab_size: Count | None = None
     dropout: Share = 0.0
-    bias: bool = True
-    activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"
-    layernorm_epsilon: Positive = 1e-5
     dtype: str = "float32"
+    bias: bool | None = None
+    activation: Literal["gelu_tanh", "gelu"] | None = None
+    layernorm_epsilon: Positive | None = None
+    n_kv_head: Count | None = None
+    n_inner: Count | None = None
+    rope_theta: Positive | None = None
+    rmsnorm_epsilon: Positive | None = None
+    qk_norm: bool | None = None
+    tie_embeddings: bool | None = None
+
+
+FAMILY_OPTIONS = (
+    "bias", "activation", "layernorm_epsilon", "n_kv_head", "n_inner", "rope_theta", "rmsnorm_epsilon", "qk_norm",
+    "tie_embeddings",
+)
 
 
 class MixturePart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from cllm.config import to_struct
+from cllm.config import ModelConfig, to_struct
 from cllm.config.convert import expected, unknown_key
 from cllm.errors import CllmError, ConfigError, PluginError
 from cllm.hooks.protocols import PHASES
-from cllm.hooks.specs import Spec
+from cllm.hooks.specs import ModelSpec, Spec
 
 # What an object of each kind must have; the protocols say what for.
 METHODS: Mapping[str, tuple[str, ...]] = {
@@ -69,6 +69,14 @@ class Registered:
         """Return the factory, imported if it was a reference. Raises PluginError."""
         factory: Callable[..., Any] = self._resolved(self.spec.factory)
         return factory
+
+    def family_options(self, model: ModelConfig) -> Mapping[str, Any] | None:
+        """Return the options that a model family has, with their defaults for this shape; None: it does not say."""
+        assert isinstance(self.spec, ModelSpec)
+        if self.spec.options is None:
+            return None
+        options: Mapping[str, Any] = self._resolved(self.spec.options)(model)
+        return options
 
     def make(self, given: Mapping[str, Any], where: str, offers: Mapping[str, Any]) -> Any:
         """Return the object. Raises ConfigError for wrong options and PluginError for a plugin that fails."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cllm.config import Config, Part
+from cllm.config import FAMILY_OPTIONS, Config, ModelConfig, Part
 from cllm.config.convert import choices, shown
 from cllm.errors import ConfigError, did_you_mean
 from cllm.hooks.calling import Events, Sinks
@@ -127,11 +127,11 @@ class Plugins:
         it is known already, fills a schedule's decay_steps. Raises ConfigError for any name or option that
         is wrong.
         """
-        self.find("model", config.model.family)
         for label, part in config.sinks.items():
             self.options("sink", part, label, folder="", every=config.train.log_every)
         return msgspec.structs.replace(
             config,
+            model=self._complete_model(config.model),
             data=self._complete_data(config),
             optimizer=self._completed("optimizer", config.optimizer),
             schedule=self._completed("schedule", config.schedule, decay_steps=n_steps),
@@ -142,6 +142,17 @@ class Plugins:
     def fire(self, event: str, **values: Any) -> None:
         """Call an event hook of all plugins; one that raises is warned about and hears no more."""
         self._events.fire(event, **values)
+
+    def _complete_model(self, model: ModelConfig) -> ModelConfig:
+        options = self.find("model", model.family).family_options(model)
+        if options is None:
+            return model
+        given = {name: getattr(model, name) for name in FAMILY_OPTIONS}
+        for name, value in given.items():
+            if value is not None and name not in options:
+                came = f"[model] {name} = {shown(value)} with family = {shown(model.family)}"
+                raise ConfigError("config", came, f"its own options: {', '.join(options)}", f"remove {name}")
+        return msgspec.structs.replace(model, **{name: options[name] for name in options if given[name] is None})
 
     def _complete_data(self, config: Config) -> Any:
         data = config.data

@@ -35,12 +35,17 @@ class Spec:
     factory: str | Callable[..., Any]
     config: type[msgspec.Struct] | str | None = None
 
+    @property
+    def references(self) -> tuple[object, ...]:
+        """What may be given as "package.module:attribute"."""
+        return self.factory, self.config
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise self._refused(f"name {self.name!r}", "small letters, digits, _ and -, with dots between")
         if not self.summary.strip() or "\n" in self.summary:
             raise self._refused(f"summary {self.summary!r}", "one line of text")
-        for reference in (self.factory, self.config):
+        for reference in self.references:
             if isinstance(reference, str) and not _REFERENCE.fullmatch(reference):
                 raise self._refused(f"reference {reference!r}", '"package.module:attribute"')
         if not isinstance(self.factory, str) and not callable(self.factory):
@@ -65,10 +70,21 @@ class TokenizerSpec(Spec):
     kind = "tokenizer"
 
 
+@dataclass(frozen=True)
 class ModelSpec(Spec):
-    """A model family, `[model] family`. The factory is the builder itself: (ModelConfig, mode) -> Program."""
+    """A model family, `[model] family`. The factory is the builder itself: (ModelConfig, mode) -> Program.
+
+    options: (ModelConfig) -> dict of those of config.FAMILY_OPTIONS that the family has, with their defaults; without
+    it a family may be given any of them.
+    """
 
     kind = "model"
+
+    options: str | Callable[..., Any] | None = None
+
+    @property
+    def references(self) -> tuple[object, ...]:
+        return *super().references, self.options
 
 
 class ReducerSpec(Spec):

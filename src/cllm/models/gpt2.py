@@ -6,7 +6,7 @@ Parameters have the names and shapes of Hugging Face's GPT2LMHeadModel.
 from __future__ import annotations
 
 from math import sqrt
-from typing import Protocol
+from typing import Any, Protocol
 
 from cllm.ops import OPS
 from cllm.program import TOKENS, Mode, Program
@@ -28,18 +28,24 @@ class Shape(Protocol):
     @property
     def dropout(self) -> float: ...
     @property
-    def bias(self) -> bool: ...
-    @property
-    def activation(self) -> str: ...
-    @property
     def dtype(self) -> str: ...
     @property
-    def layernorm_epsilon(self) -> float: ...
+    def bias(self) -> bool | None: ...
+    @property
+    def activation(self) -> str | None: ...
+    @property
+    def layernorm_epsilon(self) -> float | None: ...
+
+
+def options(config: Shape) -> dict[str, Any]:
+    """The options that this family has of its own, with their defaults."""
+    return {"bias": True, "activation": "gelu_tanh", "layernorm_epsilon": 1e-5}
 
 
 def build(config: Shape, mode: Mode) -> Program:
     """The Program of a resolved config; matrices start as N(0, 0.02^2), those that end a block smaller by depth."""
     assert config.vocab_size and config.block_size and config.n_layer and config.n_head and config.n_embd
+    assert config.bias is not None and config.layernorm_epsilon is not None
     p = Program(mode, config.block_size, config.vocab_size, OPS)
     x = p.embedding(TOKENS, "transformer.wte", config.n_embd)
     x = p.position(x, "transformer.wpe")
@@ -54,7 +60,7 @@ def build(config: Shape, mode: Mode) -> Program:
 
 def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: int) -> str:
     """Attention and a perceptron, each on a normalised copy of the residual stream and added back to it."""
-    channels, bias, epsilon = p.width(x), config.bias, config.layernorm_epsilon
+    channels, bias, epsilon = p.width(x), bool(config.bias), config.layernorm_epsilon or 0.0
     # Two matrices a block write to the residual stream; section 2.3 of the paper scales them so that its
     # variance does not grow with depth.
     last = 0.02 / sqrt(2.0 * n_layer)

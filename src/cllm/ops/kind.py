@@ -56,6 +56,7 @@ class OpKind:
     sizes: tuple[str, ...] = ()  # the attributes that the kernel reads as integers, in its order
     numbers: tuple[str, ...] = ()  # and as float64
     reads: tuple[int, ...] = ()  # slots whose values the backward reads: they live until then
+    constants: tuple[int, ...] = ()  # input slots that no gradient flows back to
     passes: tuple[int, ...] = ()  # input slots whose gradient is the output's, unchanged
     matrix: int | None = None  # slot of the parameter that is packed in panels
     depth_is_rows: bool = True  # the forward product's depth runs over the matrix's rows
