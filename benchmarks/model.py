@@ -15,7 +15,8 @@ SEED = 1337
 
 
 def program_of(task: Task) -> Program:
-    return build(SimpleNamespace(**asdict(task), dropout=0.0, layernorm_epsilon=LAYERNORM_EPSILON), "train")
+    settings = {**asdict(task), "dropout": 0.0, "layernorm_epsilon": LAYERNORM_EPSILON, "logit_softcap": 0.0}
+    return build(SimpleNamespace(**settings), "train")
 
 
 def flops_of(task: Task) -> float:

@@ -19,6 +19,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.2, "activation": "gelu"},
     "odd": {"n_embd": 39, "n_head": 3, "block_size": 61, "vocab_size": 97, "bias": False},
     "bf16": {"dtype": "bfloat16", "activation": "gelu"},
+    "capped": {"logit_softcap": 1.5},
     "llama": {"family": "llama", "n_kv_head": 1},
     "llama_bf16": {
         "family": "llama", "dtype": "bfloat16", "n_embd": 24, "n_head": 4, "n_kv_head": 2, "qk_norm": True,
@@ -30,7 +31,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def shape(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "vocab_size": 37, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 20, "dropout": 0.0, "bias": True,
-        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5, "dtype": "float32", "family": "gpt2", "n_kv_head": 2,
+        "activation": "gelu_tanh", "layernorm_epsilon": 1e-5, "dtype": "float32", "logit_softcap": 0.0,
+        "family": "gpt2", "n_kv_head": 2,
         "n_inner": 33, "rope_theta": 10000.0, "rmsnorm_epsilon": 1e-6, "qk_norm": False, "tie_embeddings": False,
     }
     return SimpleNamespace(**{**values, **changes})

@@ -180,7 +180,7 @@ def test_a_token_outside_the_vocabulary_is_refused() -> None:
 def test_an_impossible_size_is_refused_before_it_is_allocated() -> None:
     shape = SimpleNamespace(
         vocab_size=50257, block_size=1024, n_layer=24, n_head=64, n_embd=65536, dropout=0.0, bias=True,
-        activation="gelu_tanh", layernorm_epsilon=1e-5, dtype="float32",
+        activation="gelu_tanh", layernorm_epsilon=1e-5, dtype="float32", logit_softcap=0.0,
     )
     with pytest.raises(MemoryLimitError, match="GB"):
         Engine(build(shape, "train"), 512, 2)

@@ -28,6 +28,7 @@ GRADIENTS = {
     "dropout": "d45b2b851b8b655153aa09661f4a2629",
     "bf16": "3719cc7259b64612c0c8841d49ef8846",
     "odd": "c8c8486fd61628c9a4e1db93eef70839",
+    "capped": "c67c4273d235ebbfd4255313bb80d28f",
     "llama": "48eddb621dc2f1c6f1ad30bd87fe7971",
     "llama_bf16": "6a2ecdf36d88a456c143401b25e8f405",
 }

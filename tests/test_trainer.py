@@ -448,3 +448,15 @@ def test_a_schedule_that_would_spoil_the_parameters_is_refused(tmp_path: Path, f
         with pytest.raises(PluginError, match=f"schedule cosine: {re.escape(repr(factor))} at step 0"):
             next(iter(trainer))
         assert trainer.state.digest() == before
+
+
+def test_what_is_added_to_the_loss_is_added_in_training_alone(tmp_path: Path) -> None:
+    losses = {}
+    for option in ("label_smoothing=0.0", "label_smoothing=0.5", "z_loss=0.1"):
+        settings = (f"train.{option}", "optimizer.learning_rate=1e-30", "train.steps=3", "train.eval_every=1")
+        reports = train(config(tmp_path, *settings), tmp_path / option)
+        losses[option] = reports[0].loss, reports[0].validation_loss
+    plain, *others = losses.values()
+    for trained, validated in others:
+        assert trained != plain[0]
+        assert validated == plain[1]

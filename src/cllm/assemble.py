@@ -26,6 +26,7 @@ from cllm.hooks.protocols import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
 from cllm.memory import by_layers, run_memory
+from cllm.ops.cross_entropy import add_terms
 from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
 from cllm.state import TrainState
@@ -129,6 +130,7 @@ def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer |
     def programs(n_layer: int) -> tuple[Program, Program | None]:
         of_this_depth = msgspec.structs.replace(model, n_layer=n_layer)
         training = build(of_this_depth, "train")
+        add_terms(training, train.label_smoothing, train.z_loss)
         if train.inject_nan is not None:
             insert_fault(training, train.inject_nan - 1, train.batch_size, train.inject_nan_in != "forward")
         return training, build(of_this_depth, "evaluate") if data.validation is not None else None

@@ -13,6 +13,9 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 def model_config(model: ModelConfig) -> dict[str, Any]:
     """The content of a checkpoint's config.json for a run's completed `[model]`; empty for a family unknown to them."""
+    if model.logit_softcap:
+        # Neither of their classes has it, and one that is named would ignore it.
+        return {"final_logit_softcapping": model.logit_softcap}
     if model.family == "llama":
         return llama_config(model)
     if model.family != "gpt2":

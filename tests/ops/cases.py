@@ -21,6 +21,14 @@ def grouped_bf16(n_head: int, n_kv_head: int, dropout: float = 0.0):
     return lambda p, q, k, v: p.grouped_attention_bf16(q, k, v, "attn", n_head, n_kv_head, dropout)
 
 
+def cross_entropy(
+    dtype: str = "", logit_softcap: float = 0.0, label_smoothing: float = 0.0, z_loss: float = 0.0
+):
+    return lambda p, x: getattr(p, f"cross_entropy{dtype}")(
+        x, "head", "wte.weight", logit_softcap, label_smoothing, z_loss
+    )
+
+
 CASES = [
     Case("linear", (48,), linear(64)),
     Case("linear_no_bias", (31,), linear(37, bias=False), 3, 7),
@@ -95,6 +103,11 @@ CASES = [
     Case("cross_entropy", (24,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 2, 9, 65),
     Case("cross_entropy_odd", (7,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 3, 43, 11),
     Case("cross_entropy_one", (1,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 1, 1, 2),
+    Case("cross_entropy_capped", (24,), cross_entropy(logit_softcap=3.0), 2, 9, 65),
+    Case("cross_entropy_smoothed", (24,), cross_entropy(label_smoothing=0.1), 2, 9, 65),
+    Case("cross_entropy_z_loss", (24,), cross_entropy(z_loss=0.01), 2, 9, 65),
+    Case("cross_entropy_all", (7,), cross_entropy(logit_softcap=2.0, label_smoothing=0.2, z_loss=0.1), 3, 43, 11),
+    Case("cross_entropy_bf16_all", (7,), cross_entropy("_bf16", 2.0, 0.2, 0.1), 3, 43, 11),
     Case("cross_entropy_bf16", (24,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 2, 9, 65),
     Case("cross_entropy_bf16_odd", (7,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 3, 43, 11),
     Case("cross_entropy_bf16_one", (1,), lambda p, x: p.cross_entropy_bf16(x, "head", "wte.weight"), 1, 1, 2),

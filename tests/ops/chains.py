@@ -162,15 +162,28 @@ def cross_entropy(
     counted = targets >= 0
     x, target, weight = values["x0"][counted], targets[counted], values[WEIGHTS].reshape(-1)[counted]
     token = np.arange(len(x))
+    cap, smoothing, z_loss = (np.float32(op.attributes[n]) for n in ("logit_softcap", "label_smoothing", "z_loss"))
     logits = chain(x, head.T)
+    tanh = kernels.map_float32("tanh", logits * (ONE / cap)) if cap else None
+    logits = cap * tanh if cap else logits
     maximum = logits.max(axis=1)
     e = kernels.map_float32("exp", logits - maximum[:, None])
     total = sum16(e)
     losses, dx = np.zeros(len(counted), dtype=np.float32), np.zeros_like(values["x0"])
-    losses[counted] = (kernels.map_float32("log", total) + (maximum - logits[token, target])) * weight
+    picked, log = logits[token, target], kernels.map_float32("log", total)
+    loss, log_total = log + (maximum - picked), log + maximum
     dlogits = e * (ONE / total)[:, None]
-    dlogits[token, target] -= ONE
+    if smoothing:
+        loss = loss + smoothing * (picked - sum16(logits) / np.float32(len(head)))
+    if z_loss:
+        loss = loss + z_loss * log_total * log_total
+        dlogits = dlogits * (ONE + np.float32(2.0) * z_loss * log_total)[:, None]
+    if smoothing:
+        dlogits = dlogits - smoothing / np.float32(len(head))
+    losses[counted] = loss * weight
+    dlogits[token, target] -= ONE - smoothing
     dlogits *= weight[:, None]
+    dlogits = dlogits * (ONE - tanh * tanh) if cap else dlogits
     dx[...] = start.get("d/x0", 0.0)
     dx[counted] = chain(dlogits, head, dx[counted])
     dhead = chain(dlogits.T, x, start.get("d/wte.weight", 0.0))

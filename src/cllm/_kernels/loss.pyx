@@ -10,15 +10,15 @@ from libc.string cimport memcpy, memset
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport product, weight_gradient
+from cllm._kernels.gemm cimport n_panels_of, product, weight_gradient
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
     transposed_of, value_of,
 )
 from cllm._kernels.simd cimport (
-    TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_log, f16_max, f16_mul, f16_set1, f16_store,
-    f16_sub, f16_sum,
+    TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_load_n, f16_log, f16_max, f16_mul, f16_set1,
+    f16_store, f16_store_n, f16_sub, f16_sum, f16_tanh,
 )
 
 cdef extern from "math.h" nogil:
@@ -34,8 +34,13 @@ cdef enum:
     C = 0
     V = 1
     CHUNK = 256
+    # number
+    SMOOTHING = 0
+    Z_LOSS = 1
+    SOFTCAP = 2
     # logits
     Y = 0
+    LOGITS_SOFTCAP = 0
 
 
 cdef struct Chunk:
@@ -50,6 +55,7 @@ cdef struct Chunk:
     float *dx                    # (CHUNK, C)
     float *panel                 # (CHUNK, TILE_COLUMNS), this thread's own
     const Bf16 *bf16             # NULL: products are in float32
+    float *slope                 # (wide,), this thread's own: of a token's capped logits
     pair *room                   # of products in bfloat16, this thread's own
 
 
@@ -73,7 +79,8 @@ cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *
     before_panel = chunk.dx + CHUNK * op.size[C] - room
     chunk.panel = shard.scratch + before_panel
     chunk.bf16 = bf16
-    chunk.room = <pair *>(chunk.panel + CHUNK * TILE_COLUMNS)
+    chunk.slope = chunk.panel + CHUNK * TILE_COLUMNS
+    chunk.room = <pair *>(chunk.slope + chunk.wide)
 
 
 cdef inline int64_t find_counted(
@@ -122,7 +129,9 @@ cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bin
         row = chunk.row[i]
         if target[row] >= op.size[V]:
             return BAD_TOKEN
-        loss[row] = token_loss(chunk.logits + i * chunk.wide, op.size[V], target[row], weight[row], gradient)
+        loss[row] = token_loss(
+            op, chunk.logits + i * chunk.wide, op.size[V], target[row], weight[row], gradient, chunk.slope,
+        )
     return DONE
 
 
@@ -141,12 +150,22 @@ cdef inline void token_product(
         product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, 0, 1)
 
 
-cdef float token_loss(float *logits, int64_t v, int64_t target, float weight, bint gradient) noexcept nogil:
-    """weight * (log(sum(exp(logits - max))) + max - logits[target]); logits (V,) may become its gradient."""
+cdef float token_loss(
+    const Op *op, float *logits, int64_t v, int64_t target, float weight, bint gradient, float *slope,
+) noexcept nogil:
+    """weight * (log(sum(exp(logits - max))) + max - logits[target]); logits (V,) may become its gradient.
+
+    With a cap the logits are capped first; z-loss and label smoothing add their terms (ops/cross_entropy.py).
+    """
     cdef f16 largest, maximum, total = f16_set1(0.0), scale, e
+    cdef float smoothing = <float>op.number[SMOOTHING], z_loss = <float>op.number[Z_LOSS], mean = 0.0
     cdef float[16] lane
-    cdef float loss
+    cdef float loss, log_total
     cdef int64_t j
+    if op.number[SOFTCAP] > 0.0:
+        cap_logits(logits, slope if gradient else NULL, v, <float>op.number[SOFTCAP])
+    if smoothing > 0.0:
+        mean = mean_of(logits, v)
     for j in range(v, (v + 15) // 16 * 16):
         logits[j] = -INFINITY
     largest = f16_load(logits)
@@ -154,22 +173,72 @@ cdef float token_loss(float *logits, int64_t v, int64_t target, float weight, bi
         largest = f16_max(largest, f16_load(logits + j))
     maximum = f16_set1(f16_largest(largest))
     loss = f16_largest(largest) - logits[target]
+    if smoothing > 0.0:
+        mean = smoothing * (logits[target] - mean)
     for j in range(0, v, 16):
         e = f16_exp(f16_sub(f16_load(logits + j), maximum))
         total = f16_add(total, e)
         if gradient:
             f16_store(logits + j, e)
     f16_store(lane, f16_log(f16_set1(f16_sum(total))))
-    loss = (lane[0] + loss) * weight
+    loss = lane[0] + loss
+    log_total = lane[0] + f16_largest(largest)
+    if smoothing > 0.0:
+        loss = loss + mean
+    if z_loss > 0.0:
+        loss = loss + z_loss * log_total * log_total
     if gradient:
         scale = f16_set1(<float>1.0 / f16_sum(total))
         for j in range(0, v, 16):
             f16_store(logits + j, f16_mul(f16_load(logits + j), scale))
-        logits[target] -= <float>1.0
-        scale = f16_set1(weight)
-        for j in range(0, v, 16):
-            f16_store(logits + j, f16_mul(f16_load(logits + j), scale))
-    return loss
+        if z_loss > 0.0:
+            multiply(logits, v, <float>1.0 + <float>2.0 * z_loss * log_total)
+        if smoothing > 0.0:
+            lower(logits, v, smoothing / <float>v)
+        logits[target] -= <float>1.0 - smoothing
+        multiply(logits, v, weight)
+        if op.number[SOFTCAP] > 0.0:
+            for j in range(0, v, 16):
+                f16_store(logits + j, f16_mul(f16_load(logits + j), f16_load(slope + j)))
+    return loss * weight
+
+
+cdef inline void cap_logits(float *logits, float *slope, int64_t v, float cap) noexcept nogil:
+    """logits (V,) become cap * tanh(logits / cap), slope OUT or none its derivative.
+
+    Of an infinity tanh would make a finite number, and nobody would see it: it becomes NaN (numerics rule 10).
+    """
+    cdef f16 c = f16_set1(cap), inverse = f16_set1(<float>1.0 / cap), x, t
+    cdef int64_t j
+    for j in range(0, v, 16):
+        x = f16_load_n(logits + j, v - j)
+        t = f16_add(f16_tanh(f16_mul(x, inverse)), f16_sub(x, x))
+        f16_store_n(logits + j, f16_mul(c, t), v - j)
+        if slope != NULL:
+            f16_store(slope + j, f16_sub(f16_set1(1.0), f16_mul(t, t)))
+
+
+cdef inline float mean_of(const float *x, int64_t n) noexcept nogil:
+    """A 16-lane sum over n."""
+    cdef f16 total = f16_set1(0.0)
+    cdef int64_t j
+    for j in range(0, n, 16):
+        total = f16_add(total, f16_load_n(x + j, n - j))
+    return f16_sum(total) / <float>n
+
+
+cdef inline void multiply(float *x, int64_t n, float factor) noexcept nogil:
+    cdef f16 f = f16_set1(factor)
+    cdef int64_t j
+    for j in range(0, n, 16):
+        f16_store(x + j, f16_mul(f16_load(x + j), f))
+
+
+cdef inline void lower(float *x, int64_t n, float by) noexcept nogil:
+    cdef f16 b = f16_set1(by)
+    cdef int64_t j
+    for j in range(0, n, 16):
+        f16_store(x + j, f16_sub(f16_load(x + j), b))
 
 
 cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
@@ -265,6 +334,7 @@ cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t 
         1, op.size[V], op.size[C], value_of(op, shard, Y), op.size[V], value_of(op, shard, X) + last * op.size[C],
         op.size[C], 1, packed_of(op, shard, 2), NULL, 0, part, n_parts,
     )
+    cap_part(op, shard, part, n_parts)
     return DONE
 
 
@@ -276,7 +346,16 @@ cdef int logits_bf16_forward(const Op *op, const Shard *shard, int64_t part, int
         value_of(op, shard, X) + last * op.size[C], op.size[C], <const pair *>packed_of(op, shard, 2), NULL, 0,
         <pair *>shard.scratch, part, n_parts,
     )
+    cap_part(op, shard, part, n_parts)
     return DONE
+
+
+cdef inline void cap_part(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
+    """Of one row a part's share of a product are whole panels."""
+    cdef int64_t n_panels = n_panels_of(op.size[V]), begin = part_begin(n_panels, 1, part, n_parts) * TILE_COLUMNS
+    cdef int64_t end = min(op.size[V], part_begin(n_panels, 1, part + 1, n_parts) * TILE_COLUMNS)
+    if op.number[LOGITS_SOFTCAP] > 0.0 and begin < end:
+        cap_logits(value_of(op, shard, Y) + begin, NULL, end - begin, <float>op.number[LOGITS_SOFTCAP])
 
 
 cdef int cross_entropy_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:

@@ -21,6 +21,8 @@ NUMERIC_KEYS = (
     "train.seed",
     "train.batch_size",
     "train.micro_batch_size",
+    "train.label_smoothing",
+    "train.z_loss",
     "optimizer.",
     "schedule.",
     "reducer.",

@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 CountOrZero = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Threads = Annotated[int, Meta(ge=1, le=MOST_THREADS, description=f"a whole number, 1 to {MOST_THREADS}")]
 Positive = Annotated[float, Meta(gt=0.0, description="a number above 0")]
+NotNegative = Annotated[float, Meta(ge=0.0, description="a number of at least 0")]
 Share = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number of at least 0 and below 1")]
 RunName = Annotated[
     str,
@@ -36,6 +37,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     vocab_size: V; left out, the data decides
     dropout: share of activations that is dropped in training
     dtype: of what matrix products multiply, float32 or bfloat16; what is stored, added up and normalised is float32
+    logit_softcap: logits go through c tanh(logits / c); 0 for none
     bias: of gpt2: whether linear layers and norms have biases; true
     activation: of gpt2: gelu_tanh (as GPT-2) or gelu (exact); gelu_tanh
     layernorm_epsilon: of gpt2: added to the variance; 1e-5
@@ -56,6 +58,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     vocab_size: Count | None = None
     dropout: Share = 0.0
     dtype: str = "float32"
+    logit_softcap: NotNegative = 0.0
     bias: bool | None = None
     activation: Literal["gelu_tanh", "gelu"] | None = None
     layernorm_epsilon: Positive | None = None
@@ -121,6 +124,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     epochs: passes over the training part
     batch_size: B, sequences per update
     micro_batch_size: sequences per shard; left out, the size of the batch decides; threads never do
+    label_smoothing: share of a target's probability that is spread over all words; in training, not in evaluation
+    z_loss: times the square of the log of the sum of exponentials of a token's logits; in training, not in evaluation
     seed: of initial values, order of samples and dropout; below 2^32
     eval_every: steps between evaluations; 0 for only at the end
     eval_batches: batches per evaluation; 0 for the whole validation part
@@ -136,6 +141,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     epochs: Positive | None = None
     batch_size: Count = 12
     micro_batch_size: Count | None = None
+    label_smoothing: Share = 0.0
+    z_loss: NotNegative = 0.0
     seed: CountOrZero = 1337
     eval_every: CountOrZero = 250
     eval_batches: CountOrZero = 20

@@ -30,6 +30,8 @@ class Shape(Protocol):
     @property
     def dtype(self) -> str: ...
     @property
+    def logit_softcap(self) -> float: ...
+    @property
     def bias(self) -> bool | None: ...
     @property
     def activation(self) -> str | None: ...
@@ -54,7 +56,7 @@ def build(config: Shape, mode: Mode) -> Program:
         x = block(p, x, f"transformer.h.{layer}", config, config.n_layer, config.n_head)
     x = p.layernorm(x, "transformer.ln_f", config.layernorm_epsilon, bias=config.bias)
     logits, cross_entropy = (p.logits, p.cross_entropy) if _is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
-    (logits if mode == "decode" else cross_entropy)(x, "lm_head", "transformer.wte.weight")
+    (logits if mode == "decode" else cross_entropy)(x, "lm_head", "transformer.wte.weight", config.logit_softcap)
     return p
 
 

@@ -30,6 +30,8 @@ class Shape(Protocol):
     @property
     def dtype(self) -> str: ...
     @property
+    def logit_softcap(self) -> float: ...
+    @property
     def n_kv_head(self) -> int | None: ...
     @property
     def n_inner(self) -> int | None: ...
@@ -67,7 +69,7 @@ def build(config: Shape, mode: Mode) -> Program:
     x = p.rmsnorm(x, "model.norm", config.rmsnorm_epsilon)
     head = "model.embed_tokens.weight" if config.tie_embeddings else "lm_head.weight"
     logits, cross_entropy = (p.logits, p.cross_entropy) if _is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
-    (logits if mode == "decode" else cross_entropy)(x, "lm_head", head)
+    (logits if mode == "decode" else cross_entropy)(x, "lm_head", head, config.logit_softcap)
     return p
 
 
