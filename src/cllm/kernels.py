@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,8 @@ Float32 = NDArray[np.float32]
 __all__ = [
     "BF16_NATIVE", "CHECKED", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add",
     "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
-    "leave_floats", "log64", "map_float32", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "scale",
-    "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
+    "leave_floats", "lion", "log64", "map_float32", "matmul", "multiply_add", "normal", "op_kernels", "ordered_sum",
+    "pow64", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     import cllm._kernels.executor_portable as executor
     import cllm._kernels.finite_portable as _finite
     import cllm._kernels.initial_portable as _initial
+    import cllm._kernels.matrix_portable as _matrix
     import cllm._kernels.optimizer_portable as _optimizer
     import cllm._kernels.peak_portable as _peak
     import cllm._kernels.reduce_portable as _reduce
@@ -82,6 +83,7 @@ else:
     executor = _load("executor")
     _finite = _load("finite")
     _initial = _load("initial")
+    _matrix = _load("matrix")
     _optimizer = _load("optimizer")
     _peak = _load("peak")
     _reduce = _load("reduce")
@@ -226,13 +228,17 @@ _SEGMENT = np.dtype(
 assert _SEGMENT.itemsize == _optimizer.SEGMENT_SIZE
 
 
-def segments(parameters: Sequence[Parameter], weight_decay: float) -> NDArray[Any]:
-    """Runs of trainable elements with one weight decay (matrices' only) and learning-rate scale, for updates."""
+def segments(parameters: Sequence[Parameter], weight_decay: float | Mapping[str, float]) -> NDArray[Any]:
+    """Runs of trainable elements with one weight decay and learning-rate scale, for updates.
+
+    weight_decay: of matrices, or of each parameter by its name.
+    """
     runs: list[tuple[int, int, float, float]] = []
     for p in parameters:
         if not p.trainable:
             continue
-        treatment = (weight_decay if p.decay else 0.0, p.learning_rate_scale)
+        decay = weight_decay[p.name] if isinstance(weight_decay, Mapping) else weight_decay if p.decay else 0.0
+        treatment = (decay, p.learning_rate_scale)
         if runs and runs[-1][2:] == treatment and runs[-1][0] + runs[-1][1] == p.offset:
             runs[-1] = (runs[-1][0], runs[-1][1] + p.size, *treatment)
         else:
@@ -271,6 +277,36 @@ def sgd(
         return _optimizer.sgd(
             _writable(parameters, "sgd"), address(gradient), 0 if velocity is None else _writable(velocity, "sgd"),
             address(runs, _SEGMENT), len(runs), learning_rate, momentum, gradient_scale, n_threads, busy,
+        )
+
+
+def lion(
+    parameters: Float32, gradient: Float32, momentum: Float32, runs: NDArray[Any], *, learning_rate: float,
+    betas: tuple[float, float], gradient_scale: float, n_threads: int = 1,
+) -> bool:
+    """One Lion update (Chen et al. 2023, algorithm 2) of parameters and momentum (n,), in place.
+
+    Returns whether all parameters are finite now.
+    """
+    _same_size("lion", gradient, momentum)
+    with region(n_threads) as busy:
+        return _optimizer.lion(
+            _writable(parameters, "lion"), address(gradient), _writable(momentum, "lion"), address(runs, _SEGMENT),
+            len(runs), learning_rate, *betas, gradient_scale, n_threads, busy,
+        )
+
+
+def matmul(out: Float32, a: Float32, b: Float32, *, transpose_b: bool = False, n_threads: int = 1) -> None:
+    """out (M, N) = a (M, K) times b (K, N), or (N, K) transposed: each element one chain over ascending k."""
+    (m, n), k = out.shape, a.shape[1]
+    if a.shape[0] != m or b.shape != ((n, k) if transpose_b else (k, n)):
+        raise KernelError(
+            "matmul", f"{a.shape} times {b.shape} for {out.shape}", "shapes that fit", "see its documentation"
+        )
+    panels = np.empty(k * -(-n // executor.TILE_COLUMNS) * executor.TILE_COLUMNS, dtype=np.float32)
+    with region(n_threads) as busy:
+        _matrix.product(
+            _writable(out, "matmul"), address(a), address(b), at(panels), m, n, k, transpose_b, n_threads, busy
         )
 
 

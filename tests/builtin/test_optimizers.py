@@ -1,4 +1,4 @@
-"""AdamW and SGD: against their definitions in float64, on any number of threads, and what they do to odd values."""
+"""AdamW, Lion and SGD: against their definitions in float64, on any number of threads, and with odd values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cllm.builtin.optimizers import SGD, AdamW, AdamWConfig, SGDConfig
+from cllm.builtin.optimizers import SGD, AdamW, AdamWConfig, Lion, LionConfig, SGDConfig
 from cllm.errors import CheckpointError
 from cllm.program import Parameter
 
@@ -41,6 +41,17 @@ def adamw(config: AdamWConfig, gradients: list[Float64], p: Float64, treatment: 
     return p
 
 
+def lion(config: LionConfig, gradients: list[Float64], p: Float64, treatment: Treatment) -> Float64:
+    """Chen et al. 2023, algorithm 2."""
+    (beta1, beta2), (decays, scale) = config.betas, treatment
+    m = np.zeros_like(p)
+    for g, (rate, gradient_scale) in zip(gradients, RATES, strict=True):
+        g = g * gradient_scale
+        p = p - rate * scale * (np.sign(beta1 * m + (1 - beta1) * g) + config.weight_decay * decays * p)
+        m = beta2 * m + (1 - beta2) * g
+    return p
+
+
 def sgd(config: SGDConfig, gradients: list[Float64], p: Float64, treatment: Treatment) -> Float64:
     decays, scale = treatment
     velocity = np.zeros_like(p)
@@ -53,7 +64,7 @@ def sgd(config: SGDConfig, gradients: list[Float64], p: Float64, treatment: Trea
 @dataclass(frozen=True)
 class Case:
     name: str
-    kind: type[AdamW] | type[SGD]
+    kind: type[AdamW] | type[Lion] | type[SGD]
     config: Any
     definition: Callable[..., Float64]
 
@@ -67,6 +78,8 @@ CASES = [
     Case("adamw", AdamW, AdamWConfig(), adamw),
     Case("adamw_no_decay", AdamW, AdamWConfig(weight_decay=0.0, betas=(0.5, 0.999), epsilon=1e-3), adamw),
     Case("adamw_no_memory", AdamW, AdamWConfig(betas=(0.0, 0.0), weight_decay=1.0), adamw),
+    Case("lion", Lion, LionConfig(), lion),
+    Case("lion_no_decay", Lion, LionConfig(weight_decay=0.0, betas=(0.5, 0.9)), lion),
     Case("sgd", SGD, SGDConfig(), sgd),
     Case("sgd_decay", SGD, SGDConfig(weight_decay=0.1), sgd),
     Case("sgd_momentum", SGD, SGDConfig(momentum=0.9), sgd),

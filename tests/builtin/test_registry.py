@@ -15,11 +15,11 @@ from cllm.hooks.plugins import Plugins
 NAMES = {
     "dataset": ("pydoc", "squad", "text"),
     "tokenizer": ("bpe", "byte", "char"),
-    "model": ("gpt2",),
+    "model": ("gpt2", "llama"),
     "reducer": ("ordered", "tree"),
     "check": ("clip", "dead_gradient", "finite", "plateau", "spike", "update_ratio"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("constant", "cosine"),
+    "optimizer": ("adamw", "lion", "muon", "sgd"),
+    "schedule": ("constant", "cosine", "linear", "wsd"),
     "sink": ("console", "jsonl"),
 }
 OFFERS: dict[str, Any] = {"source": "book.txt", "decay_steps": 10, "every": 5}

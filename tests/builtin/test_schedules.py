@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from cllm.builtin.schedules import Constant, ConstantConfig, Cosine, CosineConfig
+from cllm.builtin.schedules import (
+    WSD,
+    Constant,
+    ConstantConfig,
+    Cosine,
+    CosineConfig,
+    Linear,
+    LinearConfig,
+    WSDConfig,
+)
 from cllm.errors import ConfigError
 
 
@@ -69,3 +79,38 @@ BITS = {
 def test_a_course_without_length_is_refused(config: CosineConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Cosine(config)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 1 / 11), (10, 1.0), (60, 0.55), (109, 0.109), (110, 0.1), (10**9, 0.1)],
+)
+def test_linear_rises_falls_and_stays(step: int, factor: float) -> None:
+    schedule = Linear(LinearConfig(warmup_steps=10, decay_steps=110, minimum_ratio=0.1))
+    assert schedule(step) == pytest.approx(factor, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.2), (4, 1.0), (79, 1.0), (80, 1.0), (90, 0.5), (99, 0.05), (100, 0.0), (10**9, 0.0)],
+)
+def test_wsd_is_one_until_its_last_fifth(step: int, factor: float) -> None:
+    assert WSD(WSDConfig(warmup_steps=4, decay_steps=100))(step) == pytest.approx(factor, abs=1e-15)
+
+
+def test_wsd_falls_as_late_as_asked() -> None:
+    schedule = WSD(WSDConfig(decay_steps=100, cooldown_steps=1, minimum_ratio=0.25))
+    assert [schedule(step) for step in (98, 99, 100)] == [1.0, 1.0, 0.25]
+    short = WSD(WSDConfig(warmup_steps=9, decay_steps=10))  # a fifth would begin before the warm-up has ended
+    assert [short(step) for step in (0, 8, 9, 10)] == [0.1, 0.9, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("make", [lambda **n: Linear(LinearConfig(**n)), lambda **n: WSD(WSDConfig(**n))])
+def test_a_length_is_needed(make: Any) -> None:
+    with pytest.raises(ConfigError, match="no decay_steps"):
+        make()
+    with pytest.raises(ConfigError, match="fewer steps of warm-up"):
+        make(warmup_steps=10, decay_steps=10)
+
+
+def test_wsd_does_not_fall_while_it_rises() -> None:
+    with pytest.raises(ConfigError, match="warmup_steps = 60 and cooldown_steps = 50 of 100; expected no more"):
+        WSD(WSDConfig(warmup_steps=60, decay_steps=100, cooldown_steps=50))

@@ -1,6 +1,6 @@
 """Optimizer updates, in place over flat float32 arrays; one call for all parameters.
 
-A segment is a run of elements that share weight decay and learning-rate scale. Both updates return whether all that they
+A segment is a run of elements that share weight decay and learning-rate scale. All updates return whether all that they
 have written to the parameters is finite: each value, times 0, is added to a sum that is then 0, or else NaN.
 """
 
@@ -12,7 +12,7 @@ from cllm._kernels.parallel cimport (
     fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value, work_begins, work_ends,
 )
 from cllm._kernels.simd cimport (
-    f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sqrt, f16_store_n, f16_sum,
+    f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sign, f16_sqrt, f16_store_n, f16_sum,
 )
 
 cdef enum:
@@ -177,6 +177,66 @@ cdef void sgd_run(
             direction = f16_flush_below(direction, SMALLEST_MOMENT)
             f16_store_n(velocity + i, direction, n - i)
         value = f16_fma(f16_set1(step), direction, value)
+        f16_store_n(p + i, value, n - i)
+        sum = f16_fma(zero, value, sum)
+    zeros[0] = sum
+
+
+def lion(
+    uintptr_t parameters, uintptr_t gradient, uintptr_t momentum, uintptr_t segments, int n_segments,
+    double learning_rate, double beta1, double beta2, double gradient_scale, int n_threads, uintptr_t busy,
+):
+    """Lion (Chen et al. 2023, algorithm 2): parameters and momentum (n,) are updated in place."""
+    cdef float[MAX_THREADS] left
+    cdef int t
+    for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        lion_part(
+            <float *>parameters, <const float *>gradient, <float *>momentum, <const Segment *>segments, n_segments,
+            learning_rate, beta1, beta2, gradient_scale, t, n_threads, &left[t], <double *>busy,
+        )
+    return are_zero(left, n_threads)
+
+
+cdef void lion_part(
+    float *p, const float *g, float *m, const Segment *segments, int n_segments, double learning_rate, double beta1,
+    double beta2, double gradient_scale, int part, int n_parts, float *left, double *busy,
+) noexcept nogil:
+    cdef unsigned long long saved = fpenv_enter()
+    cdef double started = work_begins(busy), rate
+    cdef f16 zeros = f16_set1(0.0)
+    cdef int s
+    cdef int64_t begin, n, offset
+    for s in range(n_segments):
+        begin = slice_begin(segments, n_segments, s, part, n_parts)
+        n = slice_begin(segments, n_segments, s, part + 1, n_parts) - begin
+        offset = segments[s].offset + begin
+        rate = fpenv_value(learning_rate) * segments[s].learning_rate_scale
+        lion_run(
+            p + offset, g + offset, m + offset, n, <float>-rate, <float>(-rate * segments[s].decay),
+            <float>fpenv_value(beta1), <float>fpenv_value(beta2), <float>fpenv_value(gradient_scale), &zeros,
+        )
+    left[0] = f16_sum(zeros)
+    work_ends(busy, part, started, 0.0)
+    fpenv_leave(saved)
+
+
+cdef void lion_run(
+    float *p, const float *g, float *m, int64_t n, float step, float shrink, float beta1, float beta2, float scale,
+    f16 *zeros,
+) noexcept nogil:
+    """p -= lr (sign(b1 m + (1-b1) g) + decay p); m = b2 m + (1-b2) g."""
+    cdef f16 rest1 = f16_set1(<float>1.0 - beta1), rest2 = f16_set1(<float>1.0 - beta2), gradient, moment, value
+    cdef f16 direction, zero = f16_set1(0.0), sum = zeros[0]
+    cdef int64_t i
+    for i in range(0, n, 16):
+        gradient = f16_mul(f16_load_n(g + i, n - i), f16_set1(scale))
+        moment = f16_load_n(m + i, n - i)
+        direction = f16_sign(f16_fma(f16_set1(beta1), moment, f16_mul(rest1, gradient)))
+        moment = f16_fma(f16_set1(beta2), moment, f16_mul(rest2, gradient))
+        value = f16_load_n(p + i, n - i)
+        value = f16_fma(f16_set1(shrink), value, value)
+        value = f16_fma(f16_set1(step), direction, value)
+        f16_store_n(m + i, f16_flush_below(moment, SMALLEST_MOMENT), n - i)
         f16_store_n(p + i, value, n - i)
         sum = f16_fma(zero, value, sum)
     zeros[0] = sum

@@ -248,6 +248,15 @@ INLINE f16 f16_at_most(f16 a, float bound)
     EACH_REGISTER a.v[r_] = vf_select(a.v[r_] > vf_set1(bound), vf_set1(bound), a.v[r_]);
     return a;
 }
+/* 1, -1 or a itself, where it is 0 or NaN; an infinity becomes NaN, or nobody would see it. */
+INLINE f16 f16_sign(f16 a)
+{
+    EACH_REGISTER {
+        const vf x = a.v[r_], zero = vf_set1(0.0f), one = vf_select(x > zero, vf_set1(1.0f), vf_set1(-1.0f));
+        a.v[r_] = vf_select(vf_abs(x) > zero, one, x) + (x - x);
+    }
+    return a;
+}
 /* 0 where |a| < bound, else a; a NaN stays one. */
 INLINE f16 f16_flush_below(f16 a, float bound)
 {

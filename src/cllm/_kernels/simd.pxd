@@ -21,6 +21,7 @@ cdef extern from "simd.h" nogil:
     f16 f16_first(f16 a, long n, float rest)
     f16 f16_at_most(f16 a, float bound)
     f16 f16_flush_below(f16 a, float bound)
+    f16 f16_sign(f16 a)
     float f16_sum(f16 a)
     float f16_largest(f16 a)
     float sqrtf "__builtin_sqrtf"(float x)

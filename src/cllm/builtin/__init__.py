@@ -76,6 +76,10 @@ def cllm_register_stability_checks() -> Iterator[CheckSpec]:
 def cllm_register_optimizers() -> Iterator[OptimizerSpec]:
     optimizers = "cllm.builtin.optimizers"
     yield OptimizerSpec("adamw", "Adam with decoupled weight decay", f"{optimizers}:AdamW", f"{optimizers}:AdamWConfig")
+    yield OptimizerSpec("lion", "steps of the momentum's sign", f"{optimizers}:Lion", f"{optimizers}:LionConfig")
+    muon = "cllm.builtin.muon"
+    summary = "orthogonal updates of matrices, AdamW of the rest"
+    yield OptimizerSpec("muon", summary, f"{muon}:Muon", f"{muon}:MuonConfig")
     yield OptimizerSpec("sgd", "gradient descent, with momentum", f"{optimizers}:SGD", f"{optimizers}:SGDConfig")
 
 
@@ -84,6 +88,8 @@ def cllm_register_schedules() -> Iterator[ScheduleSpec]:
     module = "cllm.builtin.schedules"
     yield ScheduleSpec("constant", "warm-up, then always 1", f"{module}:Constant", f"{module}:ConstantConfig")
     yield ScheduleSpec("cosine", "warm-up, then half a cosine", f"{module}:Cosine", f"{module}:CosineConfig")
+    yield ScheduleSpec("linear", "warm-up, then a straight line", f"{module}:Linear", f"{module}:LinearConfig")
+    yield ScheduleSpec("wsd", "warm-up, 1 for long, then a straight line", f"{module}:WSD", f"{module}:WSDConfig")
 
 
 @hookimpl

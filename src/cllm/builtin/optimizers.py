@@ -1,4 +1,4 @@
-"""Built-in optimizers: AdamW and SGD, updates in place by one kernel call for all parameters."""
+"""Built-in optimizers: AdamW, Lion and SGD, updates in place by one kernel call for all parameters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from cllm import aligned, kernels
+from cllm.builtin.groups import GroupConfig, runs_of
 from cllm.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -22,12 +23,17 @@ Share = Annotated[float, Meta(ge=0.0, lt=1.0, description="a number of at least 
 
 
 class AdamWConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """learning_rate: base, times the schedule; betas: of the two moments; weight_decay: of matrices only."""
+    """learning_rate: base, times the schedule; betas: of the two moments; weight_decay: of matrices only.
+
+    groups: parameters that are treated otherwise, as [[optimizer.groups]] with match, learning_rate_scale and
+        weight_decay
+    """
 
     learning_rate: Positive = 1e-3
     betas: tuple[Share, Share] = (0.9, 0.95)
     epsilon: Positive = 1e-8
     weight_decay: NotNegative = 0.1
+    groups: list[GroupConfig] = []
 
 
 class AdamW:
@@ -41,7 +47,7 @@ class AdamW:
 
     def init(self, parameters: Sequence[Parameter]) -> None:
         n = sum(parameter.size for parameter in parameters if parameter.trainable)
-        self._runs = kernels.segments(parameters, self.config.weight_decay)
+        self._runs = runs_of(parameters, self.config.weight_decay, self.config.groups)
         self._first, self._second = aligned.zeros(n), aligned.zeros(n)
         # beta^t as a product that the state keeps: a pow() of t would differ between math libraries.
         self._powers = (1.0, 1.0)
@@ -70,12 +76,57 @@ class AdamW:
         self._powers = (number(state, "beta1_power"), number(state, "beta2_power"))
 
 
+class LionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """learning_rate: base, times the schedule, and a third to a tenth of AdamW's; betas: of the step and of the
+        momentum; weight_decay: of matrices only, and three to ten times AdamW's
+
+    groups: as those of adamw
+    """
+
+    learning_rate: Positive = 1e-4
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    weight_decay: NotNegative = 1.0
+    groups: list[GroupConfig] = []
+
+
+class Lion:
+    """Steps of one size, in the direction of the momentum's sign (Chen et al. 2023); the momentum is (P,) float32."""
+
+    bytes_per_parameter = 4
+
+    def __init__(self, config: LionConfig) -> None:
+        self.config = config
+        self.learning_rate = config.learning_rate
+
+    def init(self, parameters: Sequence[Parameter]) -> None:
+        self._runs = runs_of(parameters, self.config.weight_decay, self.config.groups)
+        self._momentum = aligned.zeros(sum(parameter.size for parameter in parameters if parameter.trainable))
+
+    def step(
+        self, parameters: Float32, gradient: Float32, *, learning_rate: float, gradient_scale: float, n_threads: int
+    ) -> bool:
+        return kernels.lion(
+            parameters, gradient, self._momentum, self._runs, learning_rate=learning_rate, betas=self.config.betas,
+            gradient_scale=gradient_scale, n_threads=n_threads,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"momentum": self._momentum}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        take(self._momentum, state, "momentum")
+
+
 class SGDConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """learning_rate: base, times the schedule; momentum: 0 for none; weight_decay: of matrices only."""
+    """learning_rate: base, times the schedule; momentum: 0 for none; weight_decay: of matrices only.
+
+    groups: as those of adamw
+    """
 
     learning_rate: Positive = 1e-2
     momentum: Share = 0.0
     weight_decay: NotNegative = 0.0
+    groups: list[GroupConfig] = []
 
 
 class SGD:
@@ -88,7 +139,7 @@ class SGD:
         self._velocity: Float32 | None = None
 
     def init(self, parameters: Sequence[Parameter]) -> None:
-        self._runs = kernels.segments(parameters, self.config.weight_decay)
+        self._runs = runs_of(parameters, self.config.weight_decay, self.config.groups)
         if self.config.momentum > 0.0:
             n = sum(parameter.size for parameter in parameters if parameter.trainable)
             self._velocity = aligned.zeros(n)

@@ -53,14 +53,8 @@ class Cosine:
     """Half a cosine from 1 to the minimum (Loshchilov and Hutter 2017, without restarts), after the warm-up."""
 
     def __init__(self, config: CosineConfig) -> None:
-        if config.decay_steps is None:
-            came = "no decay_steps, and the steps of the run are not known"
-            raise ConfigError("schedule cosine", came, "a whole number", "set [schedule] decay_steps")
-        if config.decay_steps <= config.warmup_steps:
-            came = f"warmup_steps = {config.warmup_steps} of decay_steps = {config.decay_steps}"
-            raise ConfigError("schedule cosine", came, "fewer steps of warm-up", "lower [schedule] warmup_steps")
+        self._decay_steps = _length("cosine", config.warmup_steps, config.decay_steps)
         self._warmup_steps = config.warmup_steps
-        self._decay_steps = config.decay_steps
         self._minimum = config.minimum_ratio
 
     def __call__(self, step: int) -> float:
@@ -70,6 +64,81 @@ class Cosine:
             return self._minimum
         progress = (step - self._warmup_steps) / (self._decay_steps - self._warmup_steps)
         return self._minimum + (1.0 - self._minimum) * (0.5 * (1.0 + cos64(PI * progress)))
+
+
+class LinearConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """warmup_steps: updates until the factor is 1
+
+    decay_steps: as that of cosine
+    minimum_ratio: the factor from then on
+    """
+
+    warmup_steps: CountOrZero = 0
+    decay_steps: Count | None = None
+    minimum_ratio: Ratio = 0.0
+
+
+class Linear:
+    """A straight line from 1 to the minimum, after the warm-up."""
+
+    def __init__(self, config: LinearConfig) -> None:
+        self._decay_steps = _length("linear", config.warmup_steps, config.decay_steps)
+        self._warmup_steps = config.warmup_steps
+        self._minimum = config.minimum_ratio
+
+    def __call__(self, step: int) -> float:
+        if step < self._warmup_steps:
+            return warmup(step, self._warmup_steps)
+        return _line(step, self._warmup_steps, self._decay_steps, self._minimum)
+
+
+class WSDConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """warmup_steps: updates until the factor is 1
+
+    decay_steps: updates in all, until it is minimum_ratio; left out, the steps of the run, as that of cosine
+    cooldown_steps: updates of these in which it falls; left out, a fifth of them
+    minimum_ratio: the factor from then on
+    """
+
+    warmup_steps: CountOrZero = 0
+    decay_steps: Count | None = None
+    cooldown_steps: Count | None = None
+    minimum_ratio: Ratio = 0.0
+
+
+class WSD:
+    """Warm-up, stable, decay (Hu et al. 2024): 1 until the cool-down, and then a straight line to the minimum."""
+
+    def __init__(self, config: WSDConfig) -> None:
+        self._decay_steps = _length("wsd", config.warmup_steps, config.decay_steps)
+        cooldown = config.cooldown_steps or -(-self._decay_steps // 5)
+        if config.cooldown_steps and config.warmup_steps + cooldown > self._decay_steps:
+            came = f"warmup_steps = {config.warmup_steps} and cooldown_steps = {cooldown} of {self._decay_steps}"
+            raise ConfigError("schedule wsd", came, "no more than decay_steps", "lower one of them")
+        self._warmup_steps = config.warmup_steps
+        self._fall = max(config.warmup_steps, self._decay_steps - cooldown)
+        self._minimum = config.minimum_ratio
+
+    def __call__(self, step: int) -> float:
+        if step < self._fall:
+            return warmup(step, self._warmup_steps)
+        return _line(step, self._fall, self._decay_steps, self._minimum)
+
+
+def _length(name: str, warmup_steps: int, decay_steps: int | None) -> int:
+    """decay_steps, if they are known and longer than the warm-up."""
+    if decay_steps is None:
+        came = "no decay_steps, and the steps of the run are not known"
+        raise ConfigError(f"schedule {name}", came, "a whole number", "set [schedule] decay_steps")
+    if decay_steps <= warmup_steps:
+        came = f"warmup_steps = {warmup_steps} of decay_steps = {decay_steps}"
+        raise ConfigError(f"schedule {name}", came, "fewer steps of warm-up", "lower [schedule] warmup_steps")
+    return decay_steps
+
+
+def _line(step: int, first: int, last: int, minimum: float) -> float:
+    """From 1 at update number `first` to the minimum from `last` on."""
+    return minimum if step >= last else minimum + (1.0 - minimum) * ((last - step) / (last - first))
 
 
 def warmup(step: int, warmup_steps: int) -> float:

@@ -201,4 +201,6 @@ def _place(kind: str, part: Part, label: str) -> tuple[str, str]:
 
 def _as_toml(value: Any) -> Any:
     # As a TOML file would give it back, so that a completed config equals the one read from config.toml.
+    if isinstance(value, Mapping):
+        return {key: _as_toml(item) for key, item in value.items() if item is not None}
     return [_as_toml(item) for item in value] if isinstance(value, list | tuple) else value

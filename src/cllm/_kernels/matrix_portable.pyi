@@ -1,0 +1,3 @@
+def product(
+    c: int, a: int, b: int, panels: int, m: int, n: int, k: int, transpose_b: bool, n_threads: int, busy: int,
+) -> None: ...
