@@ -29,6 +29,8 @@ class Course(msgspec.Struct):
     rewinds: list[int] = msgspec.field(default_factory=list)  # the steps that were gone back to
     from_weights: bool = False  # whether the run began with weights that were given, which its first checkpoint has
     lowered: list[str] = msgspec.field(default_factory=list)  # why the last update's learning rate was
+    best: float | None = None  # the smallest loss of an evaluation during the run
+    stale: int = 0  # evaluations since then
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -53,6 +55,13 @@ class Course(msgspec.Struct):
                 self._count(kind)
         before, self.lowered = self.lowered, list(decision.reasons)
         return bool(self.lowered) and self.lowered != before
+
+    def evaluated(self, loss: float) -> None:
+        """An evaluation of the whole run's kind; a loss that is not finite is no progress."""
+        if loss - loss == 0.0 and (self.best is None or loss < self.best):
+            self.best, self.stale = loss, 0
+        else:
+            self.stale += 1
 
     def skipped(self) -> None:
         """A batch has been skipped."""

@@ -144,7 +144,7 @@ class Trainer:
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
         pace, meter = Pace(self.config.tokens_per_step), Meter(parts.n_threads)
-        while state.step < self.n_steps:
+        while not self.is_over:
             begin = perf_counter()
             with standard_floats(), meter:
                 batch = parts.batches(state.batch_index)
@@ -167,6 +167,8 @@ class Trainer:
             if decision.kind == "skip":
                 state.skip(batch.index)
             evaluation = self.evaluate() if updated and self._is_due("eval") else None
+            if evaluation:
+                state.course.evaluated(evaluation.loss)
             report = StepReport(
                 step=state.step if updated else made.view.step, n_steps=self.n_steps, batch_index=batch.index,
                 loss=made.gradient.loss, validation_loss=evaluation.loss if evaluation else None,
@@ -200,6 +202,16 @@ class Trainer:
         result = evaluate(parts.evaluator, self.state.parameters, batches)
         self._validation = (self.state.step, result.loss)
         return result
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.state.step >= self.n_steps or self.is_stale
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the validation loss has not fallen for as many evaluations as [train] patience says."""
+        return 0 < self.config.train.patience <= self.state.course.stale
 
     @property
     def is_saved(self) -> bool:
@@ -318,10 +330,10 @@ class Trainer:
         return f"{state} is saved in {self.folder.path}"
 
     def _is_due(self, what: str) -> bool:
-        """Whether this step is one to evaluate, digest or save at; the last one always is."""
+        """Whether this step is one to evaluate, digest or save at; the last one of the run always is."""
         train, saving = self.config.train, self.config.checkpoint
         every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every}[what]
-        return self.state.step == self.n_steps or (every > 0 and self.state.step % every == 0)
+        return self.is_over or (every > 0 and self.state.step % every == 0)
 
     def _tell(self, report: StepReport, is_news: bool) -> None:
         state = self.state

@@ -24,6 +24,7 @@ Float32 = NDArray[np.float32]
 # Of the quintic a x + b x^3 + c x^5, which is steep at 0: five steps bring singular values of 0.01 to about 1.
 A, B, C = np.float32(3.4445), np.float32(-4.7750), np.float32(2.0315)
 N_STEPS = 5
+WORTH_SHARING = 1 << 24  # multiplications of a product: some 0.3 ms, a hundred times what it takes to begin together
 SMALLEST_MOMENT = np.float32(2.0**-100)  # numerics rule 7
 
 
@@ -117,6 +118,8 @@ def orthogonal(matrix: Float32, n_threads: int = 1) -> Float32:
     wide = matrix.shape[0] <= matrix.shape[1]
     x = np.ascontiguousarray(matrix if wide else matrix.T)
     rows = len(x)
+    if rows * x.size < WORTH_SHARING:
+        n_threads = 1
     square, cube, product = np.empty((rows, rows), np.float32), np.empty((rows, rows), np.float32), np.empty_like(x)
     largest = kernels.largest(x.reshape(-1))  # first, so that no square overflows or is lost
     if largest == 0.0 or largest - largest != 0.0:

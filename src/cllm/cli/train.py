@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cllm.cli import INTERRUPTED, TERMINATED
 from cllm.cli.gathering import gathered
@@ -27,6 +27,9 @@ from cllm.hooks.plugins import Plugins
 from cllm.interrupts import Terminated
 from cllm.jsonl import line_of
 from cllm.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    from cllm.trainer import Trainer
 
 EXAMPLE = """\
 examples:
@@ -76,9 +79,8 @@ def run(options: argparse.Namespace) -> int:
     with Trainer(config, options.out, resume=options.resume, init_from=options.init_from, plugins=plugins) as trainer:
         warn(*trainer.warnings)
         folder = trainer.folder.path
-        if trainer.state.step >= trainer.n_steps:
-            finished = f"{folder} is finished: {count(trainer.n_steps, 'step')}. To go on: --set train.steps=N"
-            print(finished, file=sys.stderr if options.json else sys.stdout)
+        if trainer.is_over:
+            print(_finished(trainer), file=sys.stderr if options.json else sys.stdout)
             return 0
         try:
             for report in trainer:
@@ -89,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
             stopped = f"stopped after step {trainer.state.step}{unsaved}"
             print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
             return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
+        if trainer.is_stale:
+            print(_finished(trainer), file=sys.stderr)
     if options.json:
         print(f"Run folder: {folder}", file=sys.stderr)
         return 0
@@ -113,6 +117,14 @@ def config_of(options: argparse.Namespace) -> Config:
     preset = [f"model.preset={options.preset}"] if options.preset else []
     fault = [] if options.inject_nan is None else [f"train.inject_nan={options.inject_nan}"]
     return load_config(path, preset + fault + overrides_of(options), base)
+
+
+def _finished(trainer: Trainer) -> str:
+    finished = f"{trainer.folder.path} is finished: {count(trainer.state.step, 'step')}"
+    if not trainer.is_stale:
+        return f"{finished}. To go on: --set train.steps=N"
+    stale = count(trainer.state.course.stale, "evaluation")
+    return f"{finished}; the validation loss has not fallen for {stale}. To go on: --set train.patience=0"
 
 
 def _name_of(data: str) -> str:

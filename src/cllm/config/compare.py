@@ -39,6 +39,7 @@ FREE_ON_RESUME = (
     "train.executor",
     "train.eval_every",
     "train.eval_batches",
+    "train.patience",
     "train.digest_every",
     "train.log_every",
     "train.inject_nan",

@@ -129,6 +129,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     seed: of initial values, order of samples and dropout; below 2^32
     eval_every: steps between evaluations; 0 for only at the end
     eval_batches: batches per evaluation; 0 for the whole validation part
+    patience: evaluations in a row without a smaller loss after which the run ends; 0 for never
     threads: left out, the physical cores within affinity and quota; changes no bit
     executor: in which order threads and shards come, other than fused for tests; changes no bit
     digest_every: steps between digests in the ledger
@@ -146,6 +147,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     seed: CountOrZero = 1337
     eval_every: CountOrZero = 250
     eval_batches: CountOrZero = 20
+    patience: CountOrZero = 0
     threads: Threads | None = None
     executor: Literal["fused", "permuted", "adversarial"] = "fused"
     digest_every: Count = 100
