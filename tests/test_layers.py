@@ -16,7 +16,10 @@ GROUND = (
     "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded",
     "cllm.hooks.specs", "cllm.hooks.hookspecs", "cllm.hooks.protocols", "cllm.hooks.reports", "cllm.hooks.verdicts",
 )
-FILES = ("cllm.atomic", "cllm.jsonl", "cllm.generations", "cllm.folderlock", "cllm.statefile", "cllm.tensorfile")
+FILES = (
+    "cllm.atomic", "cllm.jsonl", "cllm.csvlines", "cllm.generations", "cllm.folderlock", "cllm.statefile",
+    "cllm.tensorfile",
+)
 ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(GROUND, ()),
     **dict.fromkeys(FILES, FILES),

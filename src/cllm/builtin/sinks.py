@@ -1,7 +1,8 @@
-"""Built-in sinks: the progress line on the console, and a line of JSON for each step in the run folder."""
+"""Built-in sinks: the progress line on the console, and in the run folder a line a step, of JSON or of a table."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Annotated, TextIO
 
 from msgspec import Meta, Struct
 
+from cllm.csvlines import CsvWriter
 from cllm.hooks import StepReport
 from cllm.jsonl import LineWriter
 
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 
-METRICS = "metrics.jsonl"
+METRICS, TABLE = "metrics.jsonl", "metrics.csv"
 
 
 class ConsoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +74,28 @@ class JsonlSink:
 
     def __init__(self, config: JsonlConfig) -> None:
         self._writer = LineWriter(Path(config.folder) / METRICS)
+
+    def emit(self, report: StepReport) -> None:
+        """Append one line."""
+        self._writer.write(vars(report))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._writer.close()
+
+
+class CsvConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """folder: where metrics.csv is written; left out, the run folder"""
+
+    folder: str
+
+
+class CsvSink:
+    """Appends every report to metrics.csv, whose first line has the names of the columns."""
+
+    def __init__(self, config: CsvConfig) -> None:
+        names = [field.name for field in dataclasses.fields(StepReport)]
+        self._writer = CsvWriter(Path(config.folder) / TABLE, names)
 
     def emit(self, report: StepReport) -> None:
         """Append one line."""
