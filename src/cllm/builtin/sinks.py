@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 from msgspec import Meta, Struct
 
 from cllm.csvlines import CsvWriter
+from cllm.figures import duration, rate
 from cllm.hooks import StepReport
 from cllm.jsonl import LineWriter
 
@@ -113,9 +114,9 @@ def progress_line(report: StepReport) -> str:
         f"step {report.step + (not made)}/{report.n_steps}",
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
-        f"{_rate(report.tokens_per_second)} tokens/s",
+        f"{rate(report.tokens_per_second)} tokens/s",
         f"useful CPU {_percent(report.useful_cpu)}",
-        f"ETA {_duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
+        f"ETA {duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
         f"{_decision_of(report)}: {'; '.join(report.reasons)}" if report.reasons else _how_it_went(report),
     ]
     return "  ".join(column for column in columns if column)
@@ -137,16 +138,3 @@ def _how_it_went(report: StepReport) -> str:
 
 def _percent(share: float) -> str:
     return f"{100.0 * share:.0f}%"
-
-
-def _rate(per_second: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if per_second >= size:
-            return f"{per_second / size:.1f}{letter}"
-    return f"{per_second:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
