@@ -123,11 +123,11 @@ def _config_differences(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[
         return
     yield "<p>Keys in bold decide bits.</p>"
     heads = ["key", *(key(label, number) for number, label in enumerate(labels))]
-    yield rows(heads, ([_setting(key), *map(_value, values)] for key, values in found))
+    yield rows(heads, ([_setting(name), *map(_value, values)] for name, values in found))
 
 
-def _setting(key: str) -> str:
-    return Markup(f"<b>{escape(key)}</b>") if is_numeric(key) else key
+def _setting(name: str) -> str:
+    return Markup(f"<b>{escape(name)}</b>") if is_numeric(name) else name
 
 
 def _value(value: Any) -> str:
