@@ -92,9 +92,10 @@ def test_a_folder_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error_and_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_writer, "open_file", lambda _: full)
-    with Path("/dev/full").open("wb") as full, pytest.raises(OSError, match="No space left"):
-        write(tmp_path, {"step": 1})
+    with Path("/dev/full").open("wb") as full:
+        monkeypatch.setattr(record_writer, "open_file", lambda _: full)
+        with pytest.raises(OSError, match="No space left"):
+            write(tmp_path, {"step": 1})
 
 
 def test_nothing_is_written_before_the_first_report(tmp_path: Path) -> None:
