@@ -20,14 +20,15 @@ FACTS = (
     "run", "model", "parameters", "steps", "last loss", "best validation loss", "time", "tokens/s", "useful CPU",
     "balance", "memory", "decided",
 )
+EVENT = ("run", "step", "decision", "loss", "why")
 NOTE = "Time and tokens per second are of steps alone, without evaluations and saves."
 MANY = 4
 MOST_EVENTS = 100  # of a run, in the table; marks show all
 
 STYLE = CHART_STYLE + """
 body { max-width: 76em; }
-.many td, .many th { white-space: nowrap; } .many td:last-child, .events td:last-child { min-width: 18em; }
-.many td:last-child { white-space: normal; } small, .note { color: var(--faint); }
+.many td, .many th { white-space: nowrap; } .many td:last-child, .events td:last-child { min-width: 13em; }
+.many td:last-child { white-space: normal; } th .key { min-width: 6.5em; } small, .note { color: var(--faint); }
 """
 
 
@@ -100,7 +101,9 @@ def _events(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
     kinds = sorted({event.kind for run in runs for event in run.history.events})
     letters = ", ".join(f"{kind[:1].upper()} {kind}" for kind in kinds)
     yield f"<h2>What checks decided</h2><p>In the pictures: {escape(letters)}.</p>"
-    yield f'<div class="events">{rows(("run", "step", "decision", "loss", "why"), _event_lines(runs, labels))}</div>'
+    first = int(len(runs) == 1)  # one run needs no name
+    table = rows(EVENT[first:], (line[first:] for line in _event_lines(runs, labels)))
+    yield f'<div class="events">{table}</div>'
     for run, label in zip(runs, labels, strict=True):
         if (more := len(run.history.events) - MOST_EVENTS) > 0:
             yield f"<p>And {count(more, 'decision')} more of {escape(label)}: see its ledger.jsonl.</p>"
