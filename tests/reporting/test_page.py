@@ -15,6 +15,7 @@ from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.jsonl import line_of
 from cllm.reporting import look_at, page
+from cllm.runfolder import RunFolder
 from tests.hooks.values import a_report
 from tests.runs import config, train
 
@@ -136,6 +137,15 @@ def test_a_model_that_is_not_installed_here_hides_only_its_size(runs: Path, monk
     run = look_at(runs / "one", build_manager())
     assert (run.n_parameters, run.memory, run.history.steps[-1]) == (None, None, 12)
     Whole(page([run]))
+
+
+def test_a_config_of_a_version_with_fewer_options(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "one", tmp_path / "run")
+    path = tmp_path / "run" / "config.toml"
+    lines = [line for line in path.read_text().splitlines()[1:] if not line.startswith(("bias", "layernorm"))]
+    RunFolder(tmp_path / "run", None).write_config("\n".join(lines))
+    older, whole = (look_at(path, build_manager()) for path in (tmp_path / "run", runs / "one"))
+    assert (older.n_parameters, older.memory) == (whole.n_parameters, whole.memory)
 
 
 def test_the_command_writes_where_it_says(

@@ -41,8 +41,9 @@ def look_at(path: Path, plugins: Plugins) -> Run:
     n_parameters = memory = None
     try:
         if config.model.vocab_size is not None:
-            n_parameters = _program(config, plugins, "train").n_parameters
-            memory = _memory(config, plugins, n_threads, evaluates=len(history.evaluated) > 0)
+            whole = plugins.complete(config)  # an earlier version may have known fewer options
+            n_parameters = _program(whole, plugins, "train").n_parameters
+            memory = _memory(whole, plugins, n_threads, evaluates=len(history.evaluated) > 0)
     except CllmError:  # a plugin that is not installed here: the rest is shown
         pass
     return Run(path, config, n_parameters, n_threads, memory, history)
