@@ -59,7 +59,7 @@ def test_what_is_no_number_is_a_gap(tmp_path: Path) -> None:
 
 BROKEN = [
     b"", b"null", b"[]", b'{"step": 7}', b'{"step": -1, "n_steps": 9}', b'{"step": 1e400, "n_steps": 9}',
-    b'{"step": 7.5}',
+    b'{"step": 7.5}', b'{"step": 7, "n_steps": 9, "loss": 1e999}', b'{"step": 7, "n_steps": 9, "loss": NaN}',
     b'{"step": 99999999999999999999999, "n_steps": 9}', b'{"step": 7, "n_steps": 9, "loss": []}', b"\xff\xfe",
     b'{"step": 7, "n_steps": 9, "decision": "\xff"}', b'{"x": ' + b"[" * 100_000, b'{"step": 7, "n_ste',
 ]
