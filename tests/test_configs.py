@@ -10,6 +10,7 @@ import pytest
 
 from cllm.cli.train import DEMO
 from cllm.config import from_mapping, load_config, to_toml
+from cllm.hooks.manager import build_manager
 from cllm.models.gpt2 import build
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -27,7 +28,7 @@ def test_the_demo_is_its_file() -> None:
 
 
 def test_the_full_load_has_the_size_that_it_says() -> None:
-    config = load_config(FOLDER / "max-load.toml")
+    config = build_manager().complete(load_config(FOLDER / "max-load.toml"))
     model = build(msgspec.structs.replace(config.model, vocab_size=10_000), "train")
     assert (model.n_parameters, config.tokens_per_step) == (24_166_400, 16_384)
     assert config.data.mixture and len(config.data.mixture) == 2

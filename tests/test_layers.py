@@ -13,10 +13,13 @@ from tests.layers import imports, in_layer, modules
 # A layer and all that it may import besides itself and the ground.
 GROUND = (
     "cllm.errors", "cllm.version", "cllm.env", "cllm.machine", "cllm.program", "cllm.philox", "cllm.config",
-    "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded",
+    "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded", "cllm.figures", "cllm.markup",
     "cllm.hooks.specs", "cllm.hooks.hookspecs", "cllm.hooks.protocols", "cllm.hooks.reports", "cllm.hooks.verdicts",
 )
-FILES = ("cllm.atomic", "cllm.jsonl", "cllm.generations", "cllm.folderlock", "cllm.statefile", "cllm.tensorfile")
+FILES = (
+    "cllm.atomic", "cllm.jsonl", "cllm.csvlines", "cllm.generations", "cllm.folderlock", "cllm.statefile",
+    "cllm.tensorfile",
+)
 ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(GROUND, ()),
     **dict.fromkeys(FILES, FILES),
@@ -67,6 +70,10 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "cllm.incident": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.replay": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.watching": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli"),
+    "cllm.reporting": (
+        "cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli", "cllm.engine", "cllm.checkpoint",
+        "cllm.data",
+    ),
     "cllm.verifying": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.cli": ("cllm.builtin",),
 }

@@ -36,6 +36,8 @@ EXEMPT = (
     ("src/cllm/progress.py", "from statistics", "seconds of steps, which are shown and decide nothing"),
     ("src/cllm/stepping.py", "linalg", "how far a kernel is from the reference: shown, and no run computes with it"),
     ("src/cllm/growthchart.py", "math.log10", "the scale of a picture"),
+    ("src/cllm/reporting/scale.py", "math.log10", "the scale of a picture"),
+    ("src/cllm/reporting/scale.py", "**", "the scale of a picture"),
     ("src/cllm/interrupts.py", "current_thread", "Python's signals come to its main thread alone"),
     ("src/cllm/watching.py", "current_thread", "Python's signals come to its main thread alone"),
     ("src/cllm/profiling", "", "seconds and rates, which are shown and decide nothing"),

@@ -8,13 +8,9 @@ from html import escape
 from typing import Any
 
 from cllm.growthchart import chart
+from cllm.markup import document, pairs, rows
 
-STYLE = """
-body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; } td, th { padding: 0.15em 1em 0.15em 0; text-align: left; vertical-align: top; }
-pre { background: #f4f4f4; padding: 0.7em; overflow-x: auto; white-space: pre-wrap; }
-mark { background: #f6c9c4; } .broken { color: #c2271a; } svg { width: 100%; height: auto; background: white; }
-"""
+STYLE = "mark { background: #f6c9c4; color: #222; } .broken { color: #c2271a; } svg { background: white; }"
 
 
 def page(incident: Mapping[str, Any], cause: str, differs_in: Sequence[str]) -> str:
@@ -23,18 +19,15 @@ def page(incident: Mapping[str, Any], cause: str, differs_in: Sequence[str]) -> 
     title = f"{incident['run']}: update {incident['step']}, batch {incident['batch_index']}"
     parts = [
         f"<h1>{escape(title)}</h1>", f'<p class="broken">{escape(incident["summary"])}</p>',
-        _table(_verdict(incident, cause, differs_in)),
+        pairs(_verdict(incident, cause, differs_in)),
         *(_first(first) if first is not None else []),
         f"<h2>How magnitudes grew</h2><p>In shard {int(growth['shard'])}, of all that each op has written. Red, at the "
         f"top: not finite. Point at a mark to see what it is.</p>{chart(growth['written'])}",
-        "<h2>Shards</h2>", _rows(("shard", "sequences", "loss", "largest magnitude", "not finite"), _shards(incident)),
-        "<h2>Versions</h2>", _table(incident["versions"].items()),
+        "<h2>Shards</h2>", rows(("shard", "sequences", "loss", "largest magnitude", "not finite"), _shards(incident)),
+        "<h2>Versions</h2>", pairs(incident["versions"].items()),
         f"<h2>Config</h2><pre>{escape(json.dumps(incident['config'], indent=1))}</pre>",
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
+    return document(title, "".join(parts), STYLE)
 
 
 def _verdict(incident: Mapping[str, Any], cause: str, differs_in: Sequence[str]) -> list[tuple[str, str]]:
@@ -62,8 +55,8 @@ def _first(first: Mapping[str, Any]) -> list[str]:
         before, here, after = (escape(place[key] or "") for key in ("before", "text", "after"))
         text = f"<h2>The text</h2><pre>{before}<mark>{here}</mark>{after}</pre>"
     most = "<p>A parameter's gradient is a sum over tokens; this is the one with the largest incoming gradient.</p>"
-    operands = _rows(("what the op had read", "", "everywhere", "at this token", "the largest there"), _operands(first))
-    return ["<h2>Where it arose</h2>", most if first["is_parameter"] else "", _table(told), text, operands]
+    operands = rows(("what the op had read", "", "everywhere", "at this token", "the largest there"), _operands(first))
+    return ["<h2>Where it arose</h2>", most if first["is_parameter"] else "", pairs(told), text, operands]
 
 
 def _operands(first: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
@@ -87,14 +80,3 @@ def _shards(incident: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
         first, last = one["sequences"]
         sequences, magnitude = f"{first} to {last - 1}", f"{one['magnitude']:.4g}"
         yield str(one["shard"]), sequences, _number(one["loss"]), magnitude, str(one["n_nonfinite"])
-
-
-def _table(rows: Iterable[tuple[str, Any]]) -> str:
-    lines = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows)
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,6 +1,7 @@
 """Files of JSON lines that only grow: a record a line, written whole; a kill tears the last line at most.
 
 A line without its newline is torn and does not count. Nothing here knows what is in a record but its "batch_index".
+What is said of lines holds for those of csvlines.py too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,24 @@ def whole_lines(path: Path) -> Iterator[bytes]:
                     yield line[:-1]
 
 
-def cut_from(path: Path, batch_index: int) -> None:
+def batch_of(line: bytes) -> float:
+    """The batch of the record in a line; -inf, so that the line stays, where there is none."""
+    number = (record_of(line) or {}).get("batch_index")
+    return number if isinstance(number, int) else -math.inf
+
+
+def cut_from(path: Path, batch_index: int, number_of: Callable[[bytes], float] = batch_of) -> None:
     """Cut off what begins with the first record of this batch or a later one, and a torn last line; RunFolderError.
 
-    Batches only ascend, whatever becomes of them: of steps there are several with one number where a run goes back.
+    number_of: the batch of a line, -inf where it tells of none. Batches only ascend, whatever becomes of them: of steps
+    there are several with one number where a run goes back.
     """
     if not path.exists():
         return
     with disk_errors(RunFolderError, "run folder", path):
         end = 0
         for line in whole_lines(path):
-            if _number(line, "batch_index") >= batch_index:
+            if number_of(line) >= batch_index:
                 break
             end += len(line) + 1
         with path.open("r+b") as file:
@@ -118,9 +126,3 @@ def record_of(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def _number(line: bytes, key: str) -> float:
-    """The number under `key` in a record; -inf, so that the line stays, where there is none."""
-    number = (record_of(line) or {}).get(key)
-    return number if isinstance(number, int) else -math.inf

@@ -3,6 +3,7 @@
     runs/NAME-N/
       config.toml      the resolved config, written first, under a line that seals it
       metrics.jsonl    what the run reported, a line each time
+      metrics.csv      the same as a table, where the config has the sink csv
       ledger.jsonl     the digests of its state, see ledger.py
       checkpoints/     see checkpoint.py
       incidents/       what stopped a step, see receipt.py; there is none before the first
@@ -19,7 +20,7 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
-from cllm import atomic, generations, jsonl
+from cllm import atomic, csvlines, generations, jsonl
 from cllm.digest import bytes_digest
 from cllm.errors import RunFolderError
 from cllm.folderlock import FolderLock
@@ -123,6 +124,7 @@ class RunFolder:
     def cut_after(self, n_batches: int) -> None:
         """Take back what was written after `n_batches` batches were consumed: a resumed run will do it again."""
         jsonl.cut_from(self.metrics_path, n_batches)  # a report has the index of its batch
+        csvlines.cut_csv_from(self.path / "metrics.csv", n_batches)
         jsonl.cut_from(self.ledger_path, n_batches + 1)  # a record has their number
 
     def open_metrics(self) -> jsonl.LineWriter:

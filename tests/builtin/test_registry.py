@@ -20,7 +20,7 @@ NAMES = {
     "check": ("clip", "dead_gradient", "finite", "plateau", "spike", "update_ratio"),
     "optimizer": ("adamw", "lion", "muon", "sgd"),
     "schedule": ("constant", "cosine", "linear", "wsd"),
-    "sink": ("console", "jsonl"),
+    "sink": ("console", "csv", "jsonl"),
 }
 OFFERS: dict[str, Any] = {"source": "book.txt", "decay_steps": 10, "every": 5}
 

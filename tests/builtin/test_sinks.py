@@ -1,7 +1,8 @@
-"""The progress line and metrics.jsonl."""
+"""The progress line, metrics.jsonl and metrics.csv."""
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -9,9 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from cllm.builtin.sinks import ConsoleConfig, ConsoleSink, JsonlConfig, JsonlSink, progress_line
+from cllm.builtin.sinks import (
+    ConsoleConfig,
+    ConsoleSink,
+    CsvConfig,
+    CsvSink,
+    JsonlConfig,
+    JsonlSink,
+    progress_line,
+)
+from cllm.csvlines import cut_csv_from
 from cllm.errors import RunFolderError
 from tests.hooks.values import a_report
+from tests.runs import config, finish, leave_half_way, train
 
 
 class Terminal(io.StringIO):
@@ -138,3 +149,65 @@ def test_jsonl_goes_on_after_a_torn_line(tmp_path: Path) -> None:
 def test_jsonl_says_where_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="No such file"):
         JsonlSink(JsonlConfig(folder=str(tmp_path / "absent")))
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with (path / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def write_table(folder: Path, *reports: dict[str, object]) -> None:
+    sink = CsvSink(CsvConfig(folder=str(folder)))
+    for changes in reports:
+        sink.emit(a_report(**changes))
+    sink.close()
+    sink.close()
+
+
+def test_csv_appends_a_line_for_each_report_under_one_line_of_names(tmp_path: Path) -> None:
+    write_table(tmp_path, {"step": 1, "loss": 0.1 + 0.2, "validation_loss": math.nan}, {"step": 2, "dropped": (1, 3)})
+    write_table(tmp_path, {"step": 3, "decision": "skip", "reasons": ('a, "b"\nc', "d")})
+    rows = table(tmp_path)
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == list(a_report().__dataclass_fields__)
+    assert float(rows[0]["loss"]) == 0.1 + 0.2
+    assert (rows[0]["validation_loss"], rows[1]["validation_loss"], rows[1]["dropped"]) == ("nan", "", "1; 3")
+    assert rows[2]["reasons"] == 'a, "b"\\nc; d'
+    assert (tmp_path / "metrics.csv").read_bytes().count(b"\n") == 4
+
+
+@pytest.mark.parametrize("torn", [b"step,lo", b"step,loss\n1,2.5\n2,"])
+def test_csv_goes_on_after_a_torn_line(tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(torn)
+    write_table(tmp_path, {"step": 2, "loss": 2.25})
+    assert [(row["step"], row["loss"]) for row in table(tmp_path)][-1] == ("2", "2.25")
+    assert [row["step"] for row in table(tmp_path)] == ["1", "2"][-len(table(tmp_path)) :]
+
+
+def test_csv_keeps_the_columns_of_a_file_that_another_version_began(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("loss,gone,step\n1.5,x,1\n")
+    write_table(tmp_path, {"step": 2})
+    assert table(tmp_path)[1] == {"loss": "2.5", "gone": "", "step": "2"}
+
+
+def test_csv_says_where_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="No such file"):
+        CsvSink(CsvConfig(folder=str(tmp_path / "absent")))
+
+
+def test_a_resumed_run_has_the_table_of_one_that_was_not_disturbed(tmp_path: Path) -> None:
+    settings = config(tmp_path, "sinks.csv=true")
+    train(settings, tmp_path / "whole")
+    leave_half_way(settings, tmp_path / "resumed")
+    assert [row["step"] for row in table(tmp_path / "resumed")][-1] == "7"
+    finish(settings, tmp_path / "resumed")
+    same = ("step", "batch_index", "loss", "validation_loss", "gradient_norm", "learning_rate", "digest")
+    whole, resumed = ([{key: row[key] for key in same} for row in table(tmp_path / n)] for n in ("whole", "resumed"))
+    assert len(whole) == 12 and resumed == whole
+
+
+@pytest.mark.parametrize("text", ["step,loss\n1,2\n", "", '"', "batch_index\nx\n1e3\n٣\n"])
+def test_a_table_that_tells_of_no_batches_is_not_cut(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.csv").write_text(text, encoding="utf-8")
+    cut_csv_from(tmp_path / "metrics.csv", 0)
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == text

@@ -21,6 +21,7 @@ import numpy as np
 from cllm import ledger, receipt, statefile
 from cllm.builtin.squad import SquadConfig, SquadDataset
 from cllm.config import load_config, to_toml
+from cllm.csvlines import cut_csv_from
 from cllm.data.jsonevents import JsonEvents, finish, skip
 from cllm.data.standard import byte_form, char_form
 from cllm.data.tokenfile import DIGEST_BYTES, MAGIC, TokenFile, header_digest
@@ -29,7 +30,10 @@ from cllm.data.tokenwrite import write_tokens
 from cllm.data.utf8 import read_utf8
 from cllm.digest import bytes_digest, json_digest
 from cllm.errors import CllmError
+from cllm.jsonl import line_of
+from cllm.reporting import Run, history, page
 from cllm.tensorfile import read_tensors, tensor_parts
+from tests.hooks.values import a_report
 from tests.hostile.squad import TEXT, article
 from tests.saving import state_at
 from tests.test_statefile import RECORD
@@ -150,6 +154,16 @@ def _tensor_seeds() -> list[bytes]:
     return [whole, whole[8 : 8 + int.from_bytes(whole[:8], "little")], b"".join(tensor_parts(state))]
 
 
+def _metrics_seeds() -> list[bytes]:
+    reports = [{}, {"step": 11, "decision": "skip", "reasons": ("spike: high",)}, {"step": 4, "validation_loss": 2.5}]
+    return [b"".join(line_of(vars(a_report(**changes))).encode() + b"\n" for changes in reports)]
+
+
+def _picture(path: Path) -> None:
+    run = Run(path, load_config(base={"data": {"path": "book.txt"}}), 1000, 1, 1000, history.read(path))
+    page([run, run]).encode()
+
+
 def _config_seeds() -> list[bytes]:
     texts = [
         '[data]\npath = "book.txt"\n',
@@ -178,6 +192,8 @@ READERS = {
     ),
     "tensors": Reader("a.safetensors", _tensor_seeds, read_tensors, _behind_its_length),
     "ledger": Reader("ledger.jsonl", lambda: [_ledger_seed()], ledger.read, _chained),
+    "metrics": Reader("metrics.jsonl", _metrics_seeds, _picture),
+    "table": Reader("metrics.csv", lambda: [b"step,batch_index\n1,0\n2,1\n"], lambda path: cut_csv_from(path, 1)),
     "incident": Reader("incident.json", lambda: [_receipt_seed()], receipt.read, _as_receipt),
     "config": Reader("run.toml", _config_seeds, load_config),
     "tokenizer": Reader("tokenizer.json", _tokenizer_seeds, load_tokenizer),

@@ -97,3 +97,4 @@ def cllm_register_sinks() -> Iterator[SinkSpec]:
     sinks = "cllm.builtin.sinks"
     yield SinkSpec("console", "a progress line on standard error", f"{sinks}:ConsoleSink", f"{sinks}:ConsoleConfig")
     yield SinkSpec("jsonl", "metrics.jsonl in the run folder", f"{sinks}:JsonlSink", f"{sinks}:JsonlConfig")
+    yield SinkSpec("csv", "metrics.csv in the run folder, for spreadsheets", f"{sinks}:CsvSink", f"{sinks}:CsvConfig")

@@ -1,7 +1,8 @@
-"""Built-in sinks: the progress line on the console, and a line of JSON for each step in the run folder."""
+"""Built-in sinks: the progress line on the console, and in the run folder a line a step, of JSON or of a table."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Annotated, TextIO
 
 from msgspec import Meta, Struct
 
+from cllm.csvlines import CsvWriter
+from cllm.figures import duration, rate
 from cllm.hooks import StepReport
 from cllm.jsonl import LineWriter
 
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 
-METRICS = "metrics.jsonl"
+METRICS, TABLE = "metrics.jsonl", "metrics.csv"
 
 
 class ConsoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +85,28 @@ class JsonlSink:
         self._writer.close()
 
 
+class CsvConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """folder: where metrics.csv is written; left out, the run folder"""
+
+    folder: str
+
+
+class CsvSink:
+    """Appends every report to metrics.csv, whose first line has the names of the columns."""
+
+    def __init__(self, config: CsvConfig) -> None:
+        names = [field.name for field in dataclasses.fields(StepReport)]
+        self._writer = CsvWriter(Path(config.folder) / TABLE, names)
+
+    def emit(self, report: StepReport) -> None:
+        """Append one line."""
+        self._writer.write(vars(report))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._writer.close()
+
+
 def progress_line(report: StepReport) -> str:
     """Return a report as one line of text; a step that was not made has the number that it would have had."""
     made = report.decision in ("step", "drop")
@@ -89,9 +114,9 @@ def progress_line(report: StepReport) -> str:
         f"step {report.step + (not made)}/{report.n_steps}",
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
-        f"{_rate(report.tokens_per_second)} tokens/s",
+        f"{rate(report.tokens_per_second)} tokens/s",
         f"useful CPU {_percent(report.useful_cpu)}",
-        f"ETA {_duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
+        f"ETA {duration(report.eta_seconds)}" if report.eta_seconds is not None else "",
         f"{_decision_of(report)}: {'; '.join(report.reasons)}" if report.reasons else _how_it_went(report),
     ]
     return "  ".join(column for column in columns if column)
@@ -113,16 +138,3 @@ def _how_it_went(report: StepReport) -> str:
 
 def _percent(share: float) -> str:
     return f"{100.0 * share:.0f}%"
-
-
-def _rate(per_second: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if per_second >= size:
-            return f"{per_second / size:.1f}{letter}"
-    return f"{per_second:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

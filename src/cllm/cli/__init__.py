@@ -15,6 +15,7 @@ COMMANDS = (
     ("prepare", "turn a dataset into token files"),
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
+    ("report", "write a page with the curves of runs"),
     ("replay", "compute again what stopped a run"),
     ("verify", "look whether a run or prepared data is as it was written"),
     ("plugins", "list what is installed"),

@@ -1,0 +1,84 @@
+"""All that is known of a run without its data: its config, the size of its model, its memory, what it went through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cllm.config import Config, load_config, to_mapping
+from cllm.config.compare import flatten
+from cllm.errors import CllmError
+from cllm.hooks.plugins import Plugins
+from cllm.machine import default_threads
+from cllm.memory import by_layers, run_memory
+from cllm.program import Program
+from cllm.reporting.history import History, read
+from cllm.runfolder import RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a report."""
+
+    path: Path
+    config: Config
+    n_parameters: int | None  # None where the model cannot be built here, or its vocabulary is not known yet
+    n_threads: int  # for which memory is estimated: the config's, or what this machine has
+    memory: int | None  # bytes that it takes, as a dry run says
+    history: History
+
+
+def look_at(path: Path, plugins: Plugins) -> Run:
+    """Read a run folder, also of a run that goes on. RunFolderError where it is none, ConfigError for its config."""
+    folder = RunFolder.open(path, "report")
+    config = load_config(folder.config_path)
+    history = read(folder.metrics_path)
+    n_threads = config.train.threads or default_threads()
+    n_parameters = memory = None
+    try:
+        if config.model.vocab_size is not None:
+            whole = plugins.complete(config)  # an earlier version may have known fewer options
+            n_parameters = _program(whole, plugins, "train").n_parameters
+            memory = _memory(whole, plugins, n_threads, evaluates=len(history.evaluated) > 0)
+    except CllmError:  # a plugin that is not installed here: the rest is shown
+        pass
+    return Run(path, config, n_parameters, n_threads, memory, history)
+
+
+def labels_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each run: its folder's, or where two have the same, the path."""
+    names = [path.resolve().name for path in paths]
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+
+
+def differences(configs: Sequence[Config]) -> list[tuple[str, list[Any]]]:
+    """Each dotted key of which not all configs have the same value, and these values, None where it is absent."""
+    flat: list[Mapping[str, Any]] = [dict(flatten(to_mapping(config))) for config in configs]
+    keys = sorted({key for one in flat for key in one})
+    rows = [(key, [one.get(key) for one in flat]) for key in keys]
+    return [(key, values) for key, values in rows if any(value != values[0] for value in values)]
+
+
+def _program(config: Config, plugins: Plugins, mode: str, n_layer: int | None = None) -> Program:
+    model = config.model if n_layer is None else msgspec.structs.replace(config.model, n_layer=n_layer)
+    program: Program = plugins.factory("model", model.family)(model, mode)
+    return program
+
+
+def _memory(config: Config, plugins: Plugins, n_threads: int, *, evaluates: bool) -> int:
+    """Bytes of the whole run."""
+    train = config.train
+    optimizer, reducer = plugins.make("optimizer", config.optimizer), plugins.make("reducer", config.reducer)
+
+    def of_layers(n_layer: int) -> dict[str, int]:
+        evaluating = _program(config, plugins, "evaluate", n_layer) if evaluates else None
+        return run_memory(
+            _program(config, plugins, "train", n_layer), evaluating, optimizer, reducer, batch_size=train.batch_size,
+            n_threads=n_threads, micro_batch_size=train.micro_batch_size, executor=train.executor,
+        )
+
+    return sum(by_layers(of_layers, config.model.n_layer).values())
