@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cllm.assemble import kinds_of
 from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, new_folder, print_json, real, whole
-from cllm.config import DataConfig
+from cllm.config import DataConfig, parse_override
 from cllm.data.kinds import chosen_tokenizer
 from cllm.data.prepare import prepare
 from cllm.errors import UsageError, count
@@ -17,12 +18,15 @@ from cllm.errors import UsageError, count
 EXAMPLE = """\
 examples:
   cllm prepare squad train-v2.0.json --out data/squad
-  cllm prepare text books/ --tokenizer bpe --vocab-size 4000 --out data/books"""
+  cllm prepare text books/ --tokenizer bpe --vocab-size 4000 --out data/books
+  cllm prepare jsonl qa.jsonl --set 'template=Q: {question} A: {answer}' --dedup"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("loader", help="how to read it: text, squad, pydoc, or a plugin's")
+    parser.add_argument("loader", help="how to read it: text, jsonl, csv, markdown, repo, squad, pydoc, or a plugin's")
     parser.add_argument("source", nargs="*", help="what to read: files, folders, patterns")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+                        help="set one option of the loader, as in delimiter=;")
     parser.add_argument("--out", type=new_folder, metavar="DIR", help="the new folder (default: data/LOADER)")
     parser.add_argument("--tokenizer", default="byte",
                         help="byte, char, bpe, a plugin's, or the path of a tokenizer.json (default: byte)")
@@ -38,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.source and plugins.find("dataset", options.loader).requires("source"):
         came, expected = f"{options.loader} without a source", "what it shall read: files, folders, patterns"
         raise UsageError("prepare", came, expected, f"as in cllm prepare {options.loader} PATH")
-    given = {"source": options.source[0] if len(options.source) == 1 else options.source} if options.source else {}
+    given = _options(options)
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
     how = {} if options.vocab_size is None else {"vocab_size": options.vocab_size}
@@ -54,3 +58,13 @@ def run(options: argparse.Namespace) -> int:
     print(f"{count(report.n_documents, 'document')}: {count(report.n_train_tokens, 'token')} to train on, "
           f"{report.n_validation_tokens:,} to validate, in {out}")
     return 0
+
+
+def _options(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says to the loader."""
+    given: dict[str, Any] = {}
+    for override in options.overrides:
+        given |= parse_override(override)
+    if options.source:
+        given["source"] = options.source[0] if len(options.source) == 1 else options.source
+    return given
