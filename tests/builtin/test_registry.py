@@ -13,7 +13,7 @@ from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 
 NAMES = {
-    "dataset": ("pydoc", "squad", "text"),
+    "dataset": ("csv", "jsonl", "markdown", "pydoc", "repo", "squad", "text"),
     "tokenizer": ("bpe", "byte", "char"),
     "model": ("gpt2", "llama"),
     "reducer": ("ordered", "tree"),

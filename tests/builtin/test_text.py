@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cllm.builtin.text import TextConfig, TextDataset, natural_key
+from cllm.builtin.text import TextConfig, TextDataset
 from cllm.data import utf8
+from cllm.data.files import natural_key
 from cllm.errors import DataError
 from tests.data.helpers import whole_texts
 

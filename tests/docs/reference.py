@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -174,7 +175,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def schema_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(value) if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
 
 
 def _options(config: Any) -> str:

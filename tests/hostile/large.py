@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -37,7 +37,7 @@ class Measured:
     """What became of a stream."""
 
     n_bytes: int
-    n_articles: int
+    n_pieces: int  # END is none
     seconds: float
     peak: int  # bytes of memory, at the most
     report: dict[str, int]  # as `cllm prepare --json` prints it
@@ -61,33 +61,41 @@ def pieces(n_bytes: int) -> Iterator[bytes]:
     yield END
 
 
-def prepared(n_bytes: int, out: Path) -> Measured:
-    """Let `cllm prepare` read about n_bytes from its standard input, in a process of its own."""
-    command = [sys.executable, "-c", MEASURED, "prepare", "squad", "/dev/stdin", "--out", str(out), "--json"]
+def records(n_bytes: int, first: bytes, record: bytes) -> Iterator[bytes]:
+    """A file of about n_bytes of equal records, some 100 kB at a time."""
+    yield first
+    piece = record * (100_000 // len(record))
+    for _ in range(n_bytes // len(piece)):
+        yield piece
+
+
+def prepared(loader: str, pieces: Iterable[bytes], out: Path, *options: str) -> Measured:
+    """Let `cllm prepare` read the pieces from its standard input, in a process of its own."""
+    command = [sys.executable, "-c", MEASURED, "prepare", loader, "/dev/stdin", "--out", str(out), "--json", *options]
     begin = perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
-        n_written = n_articles = 0
-        for piece in pieces(n_bytes):
+        n_written = n_pieces = 0
+        for piece in pieces:
             process.stdin.write(piece)
             n_written += len(piece)
-            n_articles += piece is not END
+            n_pieces += piece is not END
         process.stdin.close()
         *report, peak = process.stdout.read().splitlines()
     assert process.returncode == 0
-    return Measured(n_written, n_articles, perf_counter() - begin, int(peak) << 10, json.loads(b"".join(report)))
+    return Measured(n_written, n_pieces, perf_counter() - begin, int(peak) << 10, json.loads(b"".join(report)))
 
 
 def tell(done: Measured) -> None:
     gigabytes, peak, rate = done.n_bytes / 1e9, done.peak / 1e6, done.n_bytes / 1e6 / done.seconds
-    counts = f"{done.n_articles:,} articles, {done.report['n_tokens']:,} tokens"
+    counts = f"{done.n_pieces:,} articles, {done.report['n_tokens']:,} tokens"
     print(f"{gigabytes:.2f} GB, {counts} in {done.seconds:.0f} s: {rate:.1f} MB/s, {peak:.0f} MB of memory at the most")
     record("largest_input", gigabytes=round(gigabytes, 2), peak_mb=round(peak), mb_per_second=round(rate, 1))
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tell(prepared(int(float(sys.argv[1]) * 1e9), Path(folder) / "out"))
+        tell(prepared("squad", pieces(int(float(sys.argv[1]) * 1e9)), Path(folder) / "out"))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 
 from cllm import ledger, receipt, statefile
+from cllm.builtin.csv import CsvConfig, CsvDataset
+from cllm.builtin.jsonl import JsonlConfig, JsonlDataset
+from cllm.builtin.markdown import MarkdownConfig, MarkdownDataset
 from cllm.builtin.squad import SquadConfig, SquadDataset
 from cllm.config import load_config, to_toml
 from cllm.csvlines import cut_csv_from
+from cllm.data.ignored import Patterns
 from cllm.data.jsonevents import JsonEvents, finish, skip
 from cllm.data.standard import byte_form, char_form
 from cllm.data.tokenfile import DIGEST_BYTES, MAGIC, TokenFile, header_digest
@@ -71,6 +75,12 @@ def _squad_seeds() -> list[bytes]:
     values = [article(), article(paragraphs=[TEXT, TEXT | {"qas": [impossible]}]), {"version": "2.0",
     **article(id=1.5e-7)}]
     return [json.dumps(value).encode() for value in values] + [json.dumps(values[1], ensure_ascii=False).encode()]
+
+
+def _read_patterns(path: Path) -> None:
+    patterns = Patterns(path.read_bytes().split(b"\n"))
+    for one in ("a", "a/b", "x.o", "[x]/a b/é"):
+        patterns.match(Path(one), is_folder=False)
 
 
 def _token_seeds() -> list[bytes]:
@@ -185,6 +195,22 @@ READERS = {
     ),
     "json": Reader("a.json", _squad_seeds, _read_json),
     "text": Reader("a.txt", lambda: ["The end. é 漢字\r\n".encode()], lambda path: list(read_utf8(path, "text"))),
+    "jsonl": Reader(
+        "a.jsonl", lambda: [b'{"text": "a", "n": [1, 2.5, null]}\n\n{"text": "\\u00e9\\ud83d\\ude00"}'],
+        lambda path: list(JsonlDataset(JsonlConfig(source=str(path))).documents()),
+    ),
+    "csv": Reader(
+        "a.csv", lambda: [b'n,text\r\n1,"a ""b"""\r\n', "text\n\n\"é\n\"\nb".encode()],
+        lambda path: list(CsvDataset(CsvConfig(source=str(path))).documents()),
+    ),
+    "markdown": Reader(
+        "a.md", lambda: [b"---\na: b\n---\n\n# Title\n", b"---\r\n\r\n# Rule\r\n"],
+        lambda path: list(MarkdownDataset(MarkdownConfig(source=str(path))).documents()),
+    ),
+    "gitignore": Reader(
+        ".gitignore", lambda: [b"*.o\n!/a/**/b\n[!a-c]?/\n", b"# note\n\\#a\n**/x\\ \n[[:alpha:]]]*\r\n"],
+        _read_patterns,
+    ),
     "tokens": Reader("a.tokens", _token_seeds, lambda path: TokenFile.open(path).verify(), _with_digests),
     "nanogpt": Reader("a.bin", lambda: [bytes(range(40))], lambda path: TokenFile.open(path).verify()),
     "checkpoint": Reader(

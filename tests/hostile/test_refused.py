@@ -13,12 +13,13 @@ from tests.hostile.configs import CASES as CONFIGS
 from tests.hostile.folders import CASES as FOLDERS
 from tests.hostile.incidents import CASES as INCIDENTS
 from tests.hostile.plugins import CASES as PLUGINS
+from tests.hostile.records import CASES as RECORDS
 from tests.hostile.squad import CASES as SQUAD
 from tests.hostile.text import CASES as TEXT
 from tests.hostile.tokenizers import CASES as TOKENIZERS
 from tests.hostile.tokens import CASES as TOKENS
 
-CASES = [*SQUAD, *TEXT, *TOKENS, *TOKENIZERS, *FOLDERS, *INCIDENTS, *CONFIGS, *PLUGINS]
+CASES = [*SQUAD, *TEXT, *RECORDS, *TOKENS, *TOKENIZERS, *FOLDERS, *INCIDENTS, *CONFIGS, *PLUGINS]
 LONGEST = 2000  # characters of a message; what came may be large, what is shown of it is not
 
 

@@ -24,6 +24,16 @@ from cllm.hooks import (
 def cllm_register_datasets() -> Iterator[DatasetSpec]:
     text = "cllm.builtin.text"
     yield DatasetSpec("text", "text files, folders and globs, in UTF-8", f"{text}:TextDataset", f"{text}:TextConfig")
+    jsonl = "cllm.builtin.jsonl"
+    yield DatasetSpec("jsonl", "files with a JSON object a line", f"{jsonl}:JsonlDataset", f"{jsonl}:JsonlConfig")
+    csv = "cllm.builtin.csv"
+    yield DatasetSpec("csv", "tables with a header, each row a document", f"{csv}:CsvDataset", f"{csv}:CsvConfig")
+    markdown = "cllm.builtin.markdown"
+    summary = "Markdown files, without their front matter"
+    yield DatasetSpec("markdown", summary, f"{markdown}:MarkdownDataset", f"{markdown}:MarkdownConfig")
+    repo = "cllm.builtin.repo"
+    summary = "the text files of a source tree, as .gitignore has it"
+    yield DatasetSpec("repo", summary, f"{repo}:RepoDataset", f"{repo}:RepoConfig")
     squad = "cllm.builtin.squad"
     yield DatasetSpec("squad", "SQuAD v1.1 and v2.0 JSON files", f"{squad}:SquadDataset", f"{squad}:SquadConfig")
     pydoc = "cllm.builtin.pydoc"

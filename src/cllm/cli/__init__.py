@@ -13,6 +13,8 @@ COMMANDS = (
     ("generate", "write text with a trained model"),
     ("eval", "measure a trained model"),
     ("prepare", "turn a dataset into token files"),
+    ("data", "show what is in prepared data"),
+    ("tokenizer", "learn a tokenizer from text, or look into one"),
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
     ("report", "write a page with the curves of runs"),

@@ -1,11 +1,12 @@
-"""The plugins of a command: what its options and the config let in."""
+"""What a command line says to others: which plugins it lets in, and what a loader shall read, and how."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from cllm.config import Config, load_config
+from cllm.config import Config, load_config, parse_override
 from cllm.hooks.manager import build_manager
 from cllm.hooks.plugins import Plugins
 from cllm.runfolder import RunFolder
@@ -22,3 +23,13 @@ def gathered(options: argparse.Namespace, config: Config | None = None) -> Plugi
 def gathered_for(options: argparse.Namespace, run: Path) -> Plugins:
     """The same with the config of a run folder."""
     return gathered(options, load_config(RunFolder.open(run).config_path))
+
+
+def loader_options(overrides: list[str], source: list[str]) -> dict[str, Any]:
+    """The options of a loader by --set, and what it shall read, if that is said. Raises ConfigError."""
+    given: dict[str, Any] = {}
+    for override in overrides:
+        given |= parse_override(override)
+    if source:
+        given["source"] = source[0] if len(source) == 1 else source
+    return given

@@ -30,6 +30,11 @@ def add_overrides(parser: argparse.ArgumentParser, of: str = "the config") -> No
                         help=f"set one value of {of}")
 
 
+def add_loader_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+                        help="set one option of the loader, as in delimiter=;")
+
+
 def overrides_of(options: argparse.Namespace) -> list[str]:
     """What --set and --threads lay over a config."""
     return [*options.overrides, *([] if options.threads is None else [f"train.threads={options.threads}"])]

@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
 from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside, write_file
-from cllm.data.counts import Counts
+from cllm.data.intake import Intake
 from cllm.data.parts import write_part
-from cllm.data.split import split
+from cllm.data.split import Ranges, split
 from cllm.data.spool import Spool
 from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizerfile import save_tokenizer
 from cllm.data.tokenwrite import make_header
-from cllm.errors import DataError, TokenizerError
-from cllm.hooks.protocols import Dataset, Document, Tokenizer
+from cllm.errors import DataError
+from cllm.hooks.protocols import Dataset, Tokenizer
 
 TRAIN_FILE = "train.tokens"
 VALIDATION_FILE = "validation.tokens"
@@ -51,30 +50,30 @@ class PrepareReport:
     tokenizer: str
     tokenizer_digest: str
     source_digest: str
+    n_duplicates: int = 0  # documents that were left out, and are in no other count
 
 
 def prepare(
-    dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], out: str | Path, validation: float = 0.1,
-    options: msgspec.Struct | None = None,
+    dataset: Dataset, tokenizer: Tokenizer | type[Tokenizer], out: str | Path, validation: float | Dataset = 0.1,
+    options: msgspec.Struct | None = None, dedup: bool = False,
 ) -> PrepareReport:
-    """Tokenise all documents into the new folder `out`, with a share of them held out for validation.
+    """Tokenise all documents into the new folder `out`, with some of them held out for validation.
 
-    tokenizer: one, or a class of them; a class with `from_texts` learns from all documents first, held out
-    or not, which are then read twice. options: of the class, if it has some. Raises DataError (also where
-    `out` is in use or cannot be written) and TokenizerError with the place.
+    tokenizer: one, or a class of them; a class with `from_texts` learns from all documents of `dataset` first, held
+    out or not, which are then read twice. validation: a share of them, or other documents. options: of the class, if
+    it has some. dedup: leave out documents with the same text as an earlier one; those for validation come first.
+    Raises DataError (also where `out` is in use or cannot be written) and TokenizerError with the place.
     """
-    if not 0 <= validation < 1:
+    if isinstance(validation, int | float) and not 0 <= validation < 1:
         raise _refuse(f"validation = {validation}", "a share in 0 <= validation < 1", "leave it at 0.1")
     out = Path(out)
     with _new_folder(out) as folder:
         tokenizer = tokenizer_for(tokenizer, dataset, options)
         spool = Spool(folder, tokenizer.vocab_size)
         try:
-            counts = Counts()
-            for document in dataset.documents():
-                counts.add(document)
-                spool.add(_encode(tokenizer, document), begins=not document.continues)
-            report = _write_files(folder, spool, counts, tokenizer, validation)
+            intake = Intake(spool, tokenizer, dedup)
+            parts = _parts(intake, spool, dataset, validation)
+            report = _write_files(folder, spool, intake, tokenizer, parts)
         finally:
             spool.close()
         save_tokenizer(tokenizer, folder / TOKENIZER_FILE)
@@ -105,27 +104,28 @@ def refuse_streams(dataset: Dataset, who: str, why: str) -> None:
             raise DataError(who, came, expected, "write it to a file, or take the tokenizer byte with `cllm prepare`")
 
 
-def _encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:
-    try:
-        tokens = tokenizer.encode(document.text)
-    except TokenizerError as error:
-        place = f"{document.source}, from character {document.offset:,} on"
-        raise TokenizerError(error.who, f"{place}: {error.came}", error.expected, error.todo) from None
-    if len(tokens) and int(tokens.max()) >= tokenizer.vocab_size:
-        raise TokenizerError(
-            who=f"tokenizer {tokenizer.name}",
-            came=f"it made the id {int(tokens.max())} of {document.source}",
-            expected=f"ids below its vocab_size = {tokenizer.vocab_size}",
-            todo="report it to the tokenizer's author",
-        )
-    return tokens
+def _parts(intake: Intake, spool: Spool, dataset: Dataset, validation: float | Dataset) -> tuple[Ranges, Ranges]:
+    """Take all documents; the ranges of tokens for training and for validation."""
+    if not isinstance(validation, int | float):
+        intake.take(validation)
+    n_held_out = spool.n_documents
+    intake.take(dataset)
+    if spool.n_documents == n_held_out:
+        came = "no text" if not n_held_out else "no text to train on that is not in the validation part"
+        raise _refuse(came, "at least one document that is not empty", "name another source")
+    if isinstance(validation, int | float):
+        return split(spool.documents(), validation)
+    if not n_held_out:
+        came = "no text in the validation part"
+        raise _refuse(came, "at least one document that is not empty", "name another source")
+    return spool.documents()[n_held_out:], spool.documents()[:n_held_out]
 
 
-def _write_files(folder: Path, spool: Spool, counts: Counts, tokenizer: Tokenizer, validation: float) -> PrepareReport:
-    if not spool.n_documents:
-        raise _refuse("no text", "at least one document that is not empty", "name another source")
+def _write_files(
+    folder: Path, spool: Spool, intake: Intake, tokenizer: Tokenizer, parts: tuple[Ranges, Ranges]
+) -> PrepareReport:
+    counts, (train, held_out) = intake.counts, parts
     digests = (tokenizer.digest(), counts.source_digest())
-    train, held_out = split(spool.documents(), validation)
     header = make_header(spool.n_tokens, spool.n_documents, tokenizer.vocab_size, tokenizer.name, *digests)
     return PrepareReport(
         n_documents=spool.n_documents,
@@ -139,6 +139,7 @@ def _write_files(folder: Path, spool: Spool, counts: Counts, tokenizer: Tokenize
         tokenizer=tokenizer.name,
         tokenizer_digest=digests[0],
         source_digest=digests[1],
+        n_duplicates=intake.n_duplicates,
     )
 
 

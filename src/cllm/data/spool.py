@@ -46,6 +46,14 @@ class Spool:
         self._tokens.write(np.ascontiguousarray(tokens, self._dtype).data)
         self.n_tokens += len(tokens)
 
+    def take_back(self, begin: int) -> None:
+        """Forget the last document, which begins with the token `begin` and is not empty."""
+        self._tokens.seek(begin * self._dtype.itemsize)
+        self._tokens.truncate()
+        self._starts.pop()
+        self.n_tokens = begin
+        self._begins = True
+
     def _check_memory(self) -> None:
         todo = "prepare the text in parts, and train on a [data] mixture of them"
         check_memory({"documents": DOCUMENT * self.n_documents}, f"{self.n_documents:,} documents so far", todo)

@@ -1,0 +1,112 @@
+"""The `csv` loader: tables of comma-separated values with a header; each row is one document."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from cllm.data.files import Sources
+from cllm.data.records import MAX_RECORD_CHARACTERS, Lines, with_end
+from cllm.data.template import chosen
+from cllm.errors import DataError
+from cllm.hooks.protocols import Document
+
+WHO = "csv"
+SUFFIXES = (".csv", ".tsv")
+
+
+class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """source: a file, a folder (its .csv and .tsv files at any depth, but hidden ones), a glob, or several of them
+
+    column: the column that has the text, as the header calls it; left out, and without a template, "text"
+    template: text with names of columns in braces, as in "Q: {question} A: {answer}"
+    delimiter: the character between two columns
+    end: what is put behind each document
+    """
+
+    source: str | list[str]
+    column: str | None = None
+    template: str | None = None
+    delimiter: str = ","
+    end: str = "\n"
+
+    def __post_init__(self) -> None:
+        chosen(self.column, self.template, "text", "column")
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+            raise ValueError(f"delimiter = {self.delimiter!r} is not one character, such as ; or a tab")
+
+
+class CsvDataset:
+    """The rows of tables as documents, in order, quoted as RFC 4180 has it.
+
+    Blank lines, and rows without text, are passed over.
+    """
+
+    def __init__(self, config: CsvConfig) -> None:
+        self._sources = Sources(config.source, WHO, SUFFIXES)
+        self._template = chosen(config.column, config.template, "text", "column")
+        self._delimiter = config.delimiter
+        self._end = config.end
+
+    def files(self) -> list[Path]:
+        """The files that decide the text, in order. Raises DataError where a source names none."""
+        return self._sources.files()
+
+    def documents(self) -> Iterator[Document]:
+        """Yield each row's text.
+
+        Raises DataError, with file and line, for a header without the columns, a row with more or fewer columns than
+        the header and quotes that do not fit; with file and byte for what is not UTF-8; and where there is no text.
+        """
+        found = False
+        for path in self.files():
+            lines = Lines(path, WHO)
+            rows = _rows(lines, self._delimiter)
+            places = self._places(next(rows, []), lines)
+            for row in rows:
+                if text := self._text(row, places):
+                    found = True
+                    yield Document(text, f"{path}: line {lines.number:,}")
+        if not found:
+            raise DataError(WHO, f"no text in {self._sources}", "rows with text below a header", "name another source")
+
+    def _text(self, row: list[str], places: dict[str, int]) -> str:
+        return with_end(self._template.fill(lambda name: row[places[name]]), self._end)
+
+    def _places(self, header: list[str], lines: Lines) -> dict[str, int]:
+        """Where the columns that are wanted stand in a row."""
+        for name in self._template.fields:
+            if name not in header:
+                raise lines.no_field(name, header, "column")
+            if header.count(name) > 1:
+                raise lines.error(f"{header.count(name)} columns {name!r}", "one of that name", "rename the others")
+        return {name: header.index(name) for name in self._template.fields}
+
+
+def _rows(lines: Lines, delimiter: str) -> Iterator[list[str]]:
+    """The header, then the rows, all of its length. Raises DataError."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    n_columns = 0
+    while (row := _next_row(reader, lines)) is not None:
+        lines.begin_record()
+        if not row:
+            continue
+        n_columns = n_columns or len(row)
+        if len(row) != n_columns:
+            todo = "correct the row, or set delimiter to what the file has"
+            raise lines.error(f"a row of {len(row)} columns", f"{n_columns}, as in the header", todo)
+        yield row
+
+
+def _next_row(reader: Iterator[list[str]], lines: Lines) -> list[str] | None:
+    # The module's limit is one for all of the process, and for a text that is long it is small.
+    before = csv.field_size_limit(MAX_RECORD_CHARACTERS)
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise lines.error(f"broken CSV ({error})", "quotes in pairs, and doubled within quotes", "correct it") from None
+    finally:
+        csv.field_size_limit(before)
