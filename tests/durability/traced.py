@@ -27,7 +27,8 @@ ANY = (
     "faccessat2",
 )
 # Memory and random numbers: the system has no such errors for them, but a kill may come there as well.
-KILLED = (*ANY, "mmap", "munmap", "brk", "mremap", "getrandom", "getpid")
+MEMORY = ("mmap", "munmap", "brk", "mremap")
+KILLED = (*ANY, *MEMORY, "getrandom", "getpid")
 FAULTS = {
     "kill": ("signal=SIGKILL", KILLED),
     "EIO": ("error=EIO", ANY),
@@ -86,13 +87,15 @@ def main(what: str, folder: Path) -> None:
                 where = f"{fault} at {name} number {number}"
                 code, log = step("-e", f"trace={name}", "-e", f"inject={name}:{injection}:when={number}")
                 allowed = (-signal.SIGKILL,) if fault == "kill" else (0, REFUSED)
-                assert code in allowed, f"{where}: exit code {code}"
+                # Not every process asks for memory as often: a call that does not come kills nobody.
+                came = not (fault == "kill" and name in MEMORY and code == 0)
+                assert code in allowed or not came, f"{where}: exit code {code}"
                 assert fault == "kill" or "INJECTED" in log, where
                 try:
                     subject.refuse_losses()
                 except AssertionError as error:
                     raise AssertionError(f"{where}, exit code {code}") from error
-                counts[fault] += 1
+                counts[fault] += came
     print(json.dumps(counts))
 
 

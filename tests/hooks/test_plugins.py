@@ -95,7 +95,7 @@ def test_a_part_is_made_with_its_options_as_the_plugins_struct(plugins: Plugins)
         ("reducer", Part("treee"), 'config: [reducer] name = "treee"; expected one of '),
         ("reducer", Part("treee"), 'did you mean "tree"?'),
         ("reducer", Part("robust.no_such"), "in a clone of cllm, pip install ./plugins/cllm-robust"),
-        ("dataset", Part("sqad"), '[data] loader = "sqad"; expected one of pydoc, squad, text'),
+        ("dataset", Part("sqad"), '[data] loader = "sqad"; expected one of csv, jsonl, markdown, pydoc, repo, squad'),
         ("dataset", Part("sqad"), 'did you mean "squad"?'),
         ("tokenizer", Part("bite"), '[data] tokenizer = "bite"'),
         ("model", Part("gpt3"), '[model] family = "gpt3"; expected one of gpt2'),
