@@ -28,7 +28,7 @@ def whole(texts: list[str | tuple[str, ...]]) -> list[str]:
 
 
 @given(TEXTS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_it_is_as_if_duplicates_had_never_been(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str | tuple[str, ...]]
 ) -> None:
