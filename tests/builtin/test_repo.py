@@ -89,6 +89,19 @@ def test_a_part_of_a_repository_obeys_what_lies_above_it(tree: Path) -> None:
     assert set(read(tree / "a")) == {"b/c", "z"}  # no repository
 
 
+def test_folders_may_lie_deep(tmp_path: Path) -> None:
+    folders = [tmp_path.joinpath("tree", *["a"] * depth) for depth in range(1200)]
+    for folder in folders:
+        folder.mkdir()
+    (folders[-1] / "b").write_text("deep")
+    try:
+        assert list(read(tmp_path / "tree").values()) == ["deep"]
+    finally:  # pytest, which clears up after some runs, would not come to its end
+        (folders[-1] / "b").unlink()
+        for folder in reversed(folders):
+            folder.rmdir()
+
+
 def test_include_exclude_and_headers(tree: Path) -> None:
     assert set(read(tree, include=["a/", "B"])) == {"B", "a/b/c", "a/z"}
     assert set(read(tree, exclude=["/a/b", "[Bb]"])) == {"a/z"}

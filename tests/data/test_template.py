@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cllm.data.template import chosen
+from cllm.data.template import chosen_template
 
 
 def filled(template: str, **values: str) -> str:
-    return chosen(None, template, None, "field").fill(values.__getitem__)
+    return chosen_template(None, template, None, "field").fill(values.__getitem__)
 
 
 def test_names_are_filled_in_and_braces_can_be_written() -> None:
@@ -17,7 +17,7 @@ def test_names_are_filled_in_and_braces_can_be_written() -> None:
 
 
 def test_dots_and_brackets_belong_to_the_name() -> None:
-    made = chosen(None, "{a.b} {a[0]} {two words}", None, "field")
+    made = chosen_template(None, "{a.b} {a[0]} {two words}", None, "field")
     assert made.fields == ("a.b", "a[0]", "two words")
 
 
@@ -28,11 +28,11 @@ def test_other_braces_are_refused(template: str) -> None:
 
 
 def test_one_of_field_and_template() -> None:
-    assert chosen(None, None, "text", "field").fields == ("text",)
-    assert chosen("{odd}", None, "text", "field").fill(lambda name: name.upper()) == "{ODD}"
+    assert chosen_template(None, None, "text", "field").fields == ("text",)
+    assert chosen_template("{odd}", None, "text", "field").fill(lambda name: name.upper()) == "{ODD}"
     with pytest.raises(ValueError, match="exclude each other"):
-        chosen("a", "{a}", "text", "field")
+        chosen_template("a", "{a}", "text", "field")
     with pytest.raises(ValueError, match=r"names no column, as \{column\} in braces"):
-        chosen(None, "a", "text", "column")
+        chosen_template(None, "a", "text", "column")
     with pytest.raises(ValueError, match="field or template is needed"):
-        chosen(None, None, None, "field")
+        chosen_template(None, None, None, "field")

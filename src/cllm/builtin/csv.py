@@ -10,7 +10,7 @@ import msgspec
 
 from cllm.data.files import Sources
 from cllm.data.records import MAX_RECORD_CHARACTERS, Lines, with_end
-from cllm.data.template import chosen
+from cllm.data.template import chosen_template
 from cllm.errors import DataError
 from cllm.hooks.protocols import Document
 
@@ -34,7 +34,7 @@ class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     end: str = "\n"
 
     def __post_init__(self) -> None:
-        chosen(self.column, self.template, "text", "column")
+        chosen_template(self.column, self.template, "text", "column")
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
             raise ValueError(f"delimiter = {self.delimiter!r} is not one character, such as ; or a tab")
 
@@ -47,7 +47,7 @@ class CsvDataset:
 
     def __init__(self, config: CsvConfig) -> None:
         self._sources = Sources(config.source, WHO, SUFFIXES)
-        self._template = chosen(config.column, config.template, "text", "column")
+        self._template = chosen_template(config.column, config.template, "text", "column")
         self._delimiter = config.delimiter
         self._end = config.end
 

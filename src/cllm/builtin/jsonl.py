@@ -13,7 +13,7 @@ import msgspec
 
 from cllm.data.files import Sources
 from cllm.data.records import Lines, with_end
-from cllm.data.template import chosen
+from cllm.data.template import chosen_template
 from cllm.errors import DataError
 from cllm.hooks.protocols import Document
 
@@ -35,7 +35,7 @@ class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     end: str = "\n"
 
     def __post_init__(self) -> None:
-        chosen(self.field, self.template, "text", "field")
+        chosen_template(self.field, self.template, "text", "field")
 
 
 class JsonlDataset:
@@ -43,7 +43,7 @@ class JsonlDataset:
 
     def __init__(self, config: JsonlConfig) -> None:
         self._sources = Sources(config.source, WHO, SUFFIXES)
-        self._template = chosen(config.field, config.template, "text", "field")
+        self._template = chosen_template(config.field, config.template, "text", "field")
         self._end = config.end
 
     def files(self) -> list[Path]:

@@ -74,7 +74,7 @@ class RepoDataset:
         found = False
         for source in self._sources:
             root = _root(source)
-            for file in self._files(root, root, Rules.above(root, WHO)):
+            for file in self._files(root, Rules.above(root, WHO)):
                 if text := self._text(file):
                     found = True
                     yield Document(self._headline(file, root) + text, str(file))
@@ -82,7 +82,20 @@ class RepoDataset:
             came = f"no text files in {', '.join(self._sources) or 'no source'}"
             raise DataError(WHO, came, "a source tree with text", "see .gitignore, include and exclude")
 
-    def _files(self, folder: Path, root: Path, rules: Rules) -> Iterator[Path]:
+    def _files(self, root: Path, rules: Rules) -> Iterator[Path]:
+        """Depth first. The stack is our own, for Python's ends at a thousand folders, each in the last."""
+        stack = [self._entries(root, root, rules)]
+        while stack:
+            path, within = next(stack[-1], (None, None))
+            if path is None:
+                stack.pop()
+            elif within is None:
+                yield path
+            else:
+                stack.append(self._entries(path, root, within))
+
+    def _entries(self, folder: Path, root: Path, rules: Rules) -> Iterator[tuple[Path, Rules | None]]:
+        """What a folder has that is not left out, in order: files, and folders with the rules that count there."""
         rules = rules.within(folder, WHO)
         for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
             path, is_folder = folder / entry.name, entry.is_dir(follow_symlinks=False)
@@ -90,9 +103,9 @@ class RepoDataset:
             if left_out or entry.is_symlink():
                 continue
             if is_folder and not _is_foreign(path):
-                yield from self._files(path, root, rules)
+                yield path, rules
             elif entry.is_file(follow_symlinks=False) and self._takes(path.relative_to(root), entry.stat().st_size):
-                yield path
+                yield path, None
 
     def _takes(self, path: Path, n_bytes: int) -> bool:
         """Whether a file is small enough, and a pattern of `include`, if there are any, takes it or a folder above."""

@@ -6,11 +6,13 @@ documents of a loader --tokenizer--> token files --(seed, n)--> batch n
 from __future__ import annotations
 
 from cllm.data.batches import Batch, Batches, Sampling, Source, evaluation_batches
+from cllm.data.files import Sources
 from cllm.data.kinds import Kinds
 from cllm.data.mixture import Mixture
 from cllm.data.prepare import PrepareReport, prepare
 from cllm.data.source import OpenData, open_data
 from cllm.data.streams import StreamDecoder, stream_decoder
+from cllm.data.template import Template, chosen_template
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizerfile import load_tokenizer, save_tokenizer
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
@@ -27,8 +29,11 @@ __all__ = [
     "PrepareReport",
     "Sampling",
     "Source",
+    "Sources",
     "StreamDecoder",
+    "Template",
     "TokenFile",
+    "chosen_template",
     "evaluation_batches",
     "load_tokenizer",
     "open_data",

@@ -16,7 +16,9 @@ _CLASSES = {
     b"space": rb" \t\n\r\f\v", b"upper": rb"A-Z", b"xdigit": rb"0-9A-Fa-f",
 }
 _NEVER = rb"(?!)"
+_NO_NAME = re.compile(_NEVER)
 _ANY_NAMES = None  # stands for **
+_CLASS = re.compile(rb"\[:(\w*):\]")
 _SLASH = re.compile(rb"\\?/")
 
 
@@ -54,7 +56,7 @@ def _matches(names: tuple[re.Pattern[bytes] | None, ...], path: tuple[bytes, ...
     here = there = 0  # in names, in path
     again: tuple[int, int] | None = None
     while there < len(path):
-        name = names[here] if here < len(names) else re.compile(_NEVER)
+        name = names[here] if here < len(names) else _NO_NAME
         if name is None:
             if here == len(names) - 1:
                 return True  # at the end it takes all names that are left, of which there must be one
@@ -122,7 +124,7 @@ def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
     while pattern[at : at + 1] != b"]" or at == begin:
         if at >= len(pattern):
             return _NEVER, at
-        named = re.compile(rb"\[:(\w*):\]").match(pattern, at)
+        named = _CLASS.match(pattern, at)
         if named:
             if named[1] not in _CLASSES:
                 return _NEVER, len(pattern)

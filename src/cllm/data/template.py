@@ -32,7 +32,7 @@ class Template:
         return "".join(literal + (value(name) if name is not None else "") for literal, name in self._parts)
 
 
-def chosen(field: str | None, template: str | None, default: str | None, key: str) -> Template:
+def chosen_template(field: str | None, template: str | None, default: str | None, key: str) -> Template:
     """The template that a loader's options say: a field alone, or a template, or else the field `default`.
 
     key: how the loader calls its fields. Raises ValueError where both are given, nothing at all, or a template
