@@ -99,11 +99,11 @@ class RepoDataset:
         rules = rules.within(folder, WHO)
         for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
             path, is_folder = folder / entry.name, entry.is_dir(follow_symlinks=False)
-            left_out = rules.leaves_out(path, is_folder) or self._exclude.match(path.relative_to(root), is_folder)
-            if left_out or entry.is_symlink():
+            if rules.leaves_out(path, is_folder) or self._exclude.match(path.relative_to(root), is_folder):
                 continue
             if is_folder and not _is_foreign(path):
                 yield path, rules
+            # What is neither is a link, a pipe or the like.
             elif entry.is_file(follow_symlinks=False) and self._takes(path.relative_to(root), entry.stat().st_size):
                 yield path, None
 
