@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cllm import env, kernels
 from cllm.errors import UsageError, did_you_mean
+from cllm.plan import differentiable
 from cllm.program import LOSSES, Op, Program
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def written(op: Op, program: Program, backward: bool) -> list[str]:
     """The names of what an op writes in a direction: values or, backward, gradients, the first being the usual one."""
     if not backward:
         return [] if op.kind.backward_does_forward else [name for name in (*op.outputs, *op.saved) if name is not None]
-    names = [name for name in (*op.inputs, *op.parameters) if name in program.buffers]
+    names = [name for name in differentiable(op) if name in program.buffers]
     names += [name for name in op.parameters if name is not None and program.table[name].trainable]
     return names + ([LOSSES] if op.kind.backward_does_forward else [])
 
