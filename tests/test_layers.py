@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.ranges": ("cllm.ops",),
     "cllm.lowering": ("cllm.kernels", "cllm.ops", "cllm.plan", "cllm.ranges", "cllm.reduction"),
     "cllm.recording": ("cllm.kernels", "cllm.lowering", "cllm.ops", "cllm.plan"),
-    "cllm.faults": ("cllm.kernels", "cllm.ops"),
+    "cllm.faults": ("cllm.kernels", "cllm.ops", "cllm.plan"),
     "cllm.teams": ("cllm.reduction",),
     "cllm.lockstep": ("cllm.ops", "cllm.ranges", "cllm.reduction", "cllm.teams"),
     "cllm.disorder": ("cllm.kernels", "cllm.workers"),
