@@ -36,6 +36,32 @@ class Constant:
         return warmup(step, self._warmup_steps)
 
 
+class _Falling:
+    """1 from the warm-up until `_begin`, and then down to the minimum at `_end`: on a straight line, unless said so."""
+
+    def __init__(self, name: str, warmup_steps: int, decay_steps: int | None, minimum: float) -> None:
+        """ConfigError unless decay_steps are known and more than the warm-up's."""
+        if decay_steps is None:
+            came = "no decay_steps, and the steps of the run are not known"
+            raise ConfigError(f"schedule {name}", came, "a whole number", "set [schedule] decay_steps")
+        if decay_steps <= warmup_steps:
+            came = f"warmup_steps = {warmup_steps} of decay_steps = {decay_steps}"
+            raise ConfigError(f"schedule {name}", came, "fewer steps of warm-up", "lower [schedule] warmup_steps")
+        self._warmup_steps, self._begin, self._end = warmup_steps, warmup_steps, decay_steps
+        self._minimum = minimum
+
+    def __call__(self, step: int) -> float:
+        if step < self._begin:
+            return warmup(step, self._warmup_steps)
+        if step >= self._end:
+            return self._minimum
+        return self._minimum + (1.0 - self._minimum) * self._left(step)
+
+    def _left(self, step: int) -> float:
+        """How much of the fall is still to come, 1 to 0."""
+        return (self._end - step) / (self._end - self._begin)
+
+
 class CosineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """warmup_steps: updates until the factor is 1
 
@@ -49,21 +75,14 @@ class CosineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     minimum_ratio: Ratio = 0.1
 
 
-class Cosine:
+class Cosine(_Falling):
     """Half a cosine from 1 to the minimum (Loshchilov and Hutter 2017, without restarts), after the warm-up."""
 
     def __init__(self, config: CosineConfig) -> None:
-        self._decay_steps = _length("cosine", config.warmup_steps, config.decay_steps)
-        self._warmup_steps = config.warmup_steps
-        self._minimum = config.minimum_ratio
+        super().__init__("cosine", config.warmup_steps, config.decay_steps, config.minimum_ratio)
 
-    def __call__(self, step: int) -> float:
-        if step < self._warmup_steps:
-            return warmup(step, self._warmup_steps)
-        if step >= self._decay_steps:
-            return self._minimum
-        progress = (step - self._warmup_steps) / (self._decay_steps - self._warmup_steps)
-        return self._minimum + (1.0 - self._minimum) * (0.5 * (1.0 + cos64(PI * progress)))
+    def _left(self, step: int) -> float:
+        return 0.5 * (1.0 + cos64(PI * ((step - self._begin) / (self._end - self._begin))))
 
 
 class LinearConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,18 +97,11 @@ class LinearConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     minimum_ratio: Ratio = 0.0
 
 
-class Linear:
+class Linear(_Falling):
     """A straight line from 1 to the minimum, after the warm-up."""
 
     def __init__(self, config: LinearConfig) -> None:
-        self._decay_steps = _length("linear", config.warmup_steps, config.decay_steps)
-        self._warmup_steps = config.warmup_steps
-        self._minimum = config.minimum_ratio
-
-    def __call__(self, step: int) -> float:
-        if step < self._warmup_steps:
-            return warmup(step, self._warmup_steps)
-        return _line(step, self._warmup_steps, self._decay_steps, self._minimum)
+        super().__init__("linear", config.warmup_steps, config.decay_steps, config.minimum_ratio)
 
 
 class WSDConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,39 +118,16 @@ class WSDConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     minimum_ratio: Ratio = 0.0
 
 
-class WSD:
+class WSD(_Falling):
     """Warm-up, stable, decay (Hu et al. 2024): 1 until the cool-down, and then a straight line to the minimum."""
 
     def __init__(self, config: WSDConfig) -> None:
-        self._decay_steps = _length("wsd", config.warmup_steps, config.decay_steps)
-        cooldown = config.cooldown_steps or -(-self._decay_steps // 5)
-        if config.cooldown_steps and config.warmup_steps + cooldown > self._decay_steps:
-            came = f"warmup_steps = {config.warmup_steps} and cooldown_steps = {cooldown} of {self._decay_steps}"
+        super().__init__("wsd", config.warmup_steps, config.decay_steps, config.minimum_ratio)
+        cooldown = config.cooldown_steps or -(-self._end // 5)
+        if config.cooldown_steps and config.warmup_steps + cooldown > self._end:
+            came = f"warmup_steps = {config.warmup_steps} and cooldown_steps = {cooldown} of {self._end}"
             raise ConfigError("schedule wsd", came, "no more than decay_steps", "lower one of them")
-        self._warmup_steps = config.warmup_steps
-        self._fall = max(config.warmup_steps, self._decay_steps - cooldown)
-        self._minimum = config.minimum_ratio
-
-    def __call__(self, step: int) -> float:
-        if step < self._fall:
-            return warmup(step, self._warmup_steps)
-        return _line(step, self._fall, self._decay_steps, self._minimum)
-
-
-def _length(name: str, warmup_steps: int, decay_steps: int | None) -> int:
-    """decay_steps, if they are known and longer than the warm-up."""
-    if decay_steps is None:
-        came = "no decay_steps, and the steps of the run are not known"
-        raise ConfigError(f"schedule {name}", came, "a whole number", "set [schedule] decay_steps")
-    if decay_steps <= warmup_steps:
-        came = f"warmup_steps = {warmup_steps} of decay_steps = {decay_steps}"
-        raise ConfigError(f"schedule {name}", came, "fewer steps of warm-up", "lower [schedule] warmup_steps")
-    return decay_steps
-
-
-def _line(step: int, first: int, last: int, minimum: float) -> float:
-    """From 1 at update number `first` to the minimum from `last` on."""
-    return minimum if step >= last else minimum + (1.0 - minimum) * ((last - step) / (last - first))
+        self._begin = max(config.warmup_steps, self._end - cooldown)
 
 
 def warmup(step: int, warmup_steps: int) -> float:

@@ -8,29 +8,14 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any, Protocol
 
+from cllm.models.shape import Shape, is_plain
 from cllm.ops import OPS
 from cllm.program import TOKENS, Mode, Program
 
 
-class Shape(Protocol):
-    """What a model needs to know of its config."""
+class GPT2Shape(Shape, Protocol):
+    """And what GPT-2 needs besides."""
 
-    @property
-    def vocab_size(self) -> int | None: ...
-    @property
-    def block_size(self) -> int | None: ...
-    @property
-    def n_layer(self) -> int | None: ...
-    @property
-    def n_head(self) -> int | None: ...
-    @property
-    def n_embd(self) -> int | None: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def logit_softcap(self) -> float: ...
     @property
     def bias(self) -> bool | None: ...
     @property
@@ -39,12 +24,12 @@ class Shape(Protocol):
     def layernorm_epsilon(self) -> float | None: ...
 
 
-def options(config: Shape) -> dict[str, Any]:
+def options(config: GPT2Shape) -> dict[str, Any]:
     """The options that this family has of its own, with their defaults."""
     return {"bias": True, "activation": "gelu_tanh", "layernorm_epsilon": 1e-5}
 
 
-def build(config: Shape, mode: Mode) -> Program:
+def build(config: GPT2Shape, mode: Mode) -> Program:
     """The Program of a resolved config; matrices start as N(0, 0.02^2), those that end a block smaller by depth."""
     assert config.vocab_size and config.block_size and config.n_layer and config.n_head and config.n_embd
     assert config.bias is not None and config.layernorm_epsilon is not None
@@ -55,18 +40,18 @@ def build(config: Shape, mode: Mode) -> Program:
     for layer in range(config.n_layer):
         x = block(p, x, f"transformer.h.{layer}", config, config.n_layer, config.n_head)
     x = p.layernorm(x, "transformer.ln_f", config.layernorm_epsilon, bias=config.bias)
-    logits, cross_entropy = (p.logits, p.cross_entropy) if _is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
+    logits, cross_entropy = (p.logits, p.cross_entropy) if is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
     (logits if mode == "decode" else cross_entropy)(x, "lm_head", "transformer.wte.weight", config.logit_softcap)
     return p
 
 
-def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: int) -> str:
+def block(p: Program, x: str, name: str, config: GPT2Shape, n_layer: int, n_head: int) -> str:
     """Attention and a perceptron, each on a normalised copy of the residual stream and added back to it."""
     channels, bias, epsilon = p.width(x), bool(config.bias), config.layernorm_epsilon or 0.0
     # Two matrices a block write to the residual stream; section 2.3 of the paper scales them so that its
     # variance does not grow with depth.
     last = 0.02 / sqrt(2.0 * n_layer)
-    linear, attention = (p.linear, p.attention) if _is_plain(config) else (p.linear_bf16, p.attention_bf16)
+    linear, attention = (p.linear, p.attention) if is_plain(config) else (p.linear_bf16, p.attention_bf16)
 
     h = p.layernorm(x, f"{name}.ln_1", epsilon, bias=bias)
     h = linear(h, f"{name}.attn.c_attn", 3 * channels, bias=bias)
@@ -81,8 +66,3 @@ def block(p: Program, x: str, name: str, config: Shape, n_layer: int, n_head: in
     h = linear(h, f"{name}.mlp.c_proj", channels, bias=bias, deviation=last)
     h = p.dropout(h, f"{name}.mlp.dropout", config.dropout)
     return p.add(x, h, f"{name}.mlp.residual")
-
-
-def _is_plain(config: Shape) -> bool:
-    """Products in float32, as all the rest is in any case."""
-    return config.dtype == "float32"

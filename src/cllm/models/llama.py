@@ -8,29 +8,14 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any, Protocol
 
+from cllm.models.shape import Shape, is_plain
 from cllm.ops import OPS
 from cllm.program import TOKENS, Mode, Program
 
 
-class Shape(Protocol):
-    """What a model needs to know of its config."""
+class LlamaShape(Shape, Protocol):
+    """And what Llama needs besides."""
 
-    @property
-    def vocab_size(self) -> int | None: ...
-    @property
-    def block_size(self) -> int | None: ...
-    @property
-    def n_layer(self) -> int | None: ...
-    @property
-    def n_head(self) -> int | None: ...
-    @property
-    def n_embd(self) -> int | None: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def logit_softcap(self) -> float: ...
     @property
     def n_kv_head(self) -> int | None: ...
     @property
@@ -45,7 +30,7 @@ class Shape(Protocol):
     def tie_embeddings(self) -> bool | None: ...
 
 
-def options(config: Shape) -> dict[str, Any]:
+def options(config: LlamaShape) -> dict[str, Any]:
     """The options that this family has of its own, with their defaults."""
     assert config.n_embd
     # Three matrices of 8/3 of the width hold as many weights as the two of four times the width that they replace.
@@ -56,7 +41,7 @@ def options(config: Shape) -> dict[str, Any]:
     }
 
 
-def build(config: Shape, mode: Mode) -> Program:
+def build(config: LlamaShape, mode: Mode) -> Program:
     """The Program of a completed config; matrices start as N(0, 0.02^2), those that end a block smaller by depth."""
     assert config.vocab_size and config.block_size and config.n_layer and config.n_head and config.n_embd
     assert config.rope_theta and config.rmsnorm_epsilon
@@ -68,15 +53,15 @@ def build(config: Shape, mode: Mode) -> Program:
         x = block(p, x, turns, f"model.layers.{layer}", config)
     x = p.rmsnorm(x, "model.norm", config.rmsnorm_epsilon)
     head = "model.embed_tokens.weight" if config.tie_embeddings else "lm_head.weight"
-    logits, cross_entropy = (p.logits, p.cross_entropy) if _is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
+    logits, cross_entropy = (p.logits, p.cross_entropy) if is_plain(config) else (p.logits_bf16, p.cross_entropy_bf16)
     (logits if mode == "decode" else cross_entropy)(x, "lm_head", head, config.logit_softcap)
     return p
 
 
-def block(p: Program, x: str, turns: str, name: str, config: Shape) -> str:
+def block(p: Program, x: str, turns: str, name: str, config: LlamaShape) -> str:
     """Attention and a perceptron, each on a normalised copy of the residual stream and added back to it."""
     assert config.n_layer and config.n_inner and config.rmsnorm_epsilon
-    linear = p.linear_transposed if _is_plain(config) else p.linear_transposed_bf16
+    linear = p.linear_transposed if is_plain(config) else p.linear_transposed_bf16
     channels, last = p.width(x), 0.02 / sqrt(2.0 * config.n_layer)  # as in models/gpt2.py
 
     h = p.rmsnorm(x, f"{name}.input_layernorm", config.rmsnorm_epsilon)
@@ -94,11 +79,11 @@ def block(p: Program, x: str, turns: str, name: str, config: Shape) -> str:
     return p.add(x, h, f"{name}.mlp.residual")
 
 
-def attention(p: Program, h: str, turns: str, name: str, config: Shape) -> str:
+def attention(p: Program, h: str, turns: str, name: str, config: LlamaShape) -> str:
     """Queries and keys know their places by being turned; n_head / n_kv_head heads share keys and values."""
     assert config.n_head and config.n_kv_head and config.rmsnorm_epsilon
     linear, attend = (
-        (p.linear_transposed, p.grouped_attention) if _is_plain(config)
+        (p.linear_transposed, p.grouped_attention) if is_plain(config)
         else (p.linear_transposed_bf16, p.grouped_attention_bf16)
     )
     n_head, n_kv_head, channels = config.n_head, config.n_kv_head, p.width(h)
@@ -111,8 +96,3 @@ def attention(p: Program, h: str, turns: str, name: str, config: Shape) -> str:
         k = p.rmsnorm(k, f"{name}.k_norm", config.rmsnorm_epsilon, groups=n_kv_head)
     q, k = p.rotary(q, turns, f"{name}.q_rotary"), p.rotary(k, turns, f"{name}.k_rotary")
     return attend(q, k, v, name, n_head, n_kv_head, config.dropout)
-
-
-def _is_plain(config: Shape) -> bool:
-    """Products in float32, as all the rest is in any case."""
-    return config.dtype == "float32"
