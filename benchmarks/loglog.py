@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import log2
 
 from benchmarks.scales import AXES, Point
-from cllm.profiling.chart import COLOURS, DASHED
+from cllm.markup import COLOURS
+from cllm.profiling.chart import DASHED
 
 WIDTH, HEIGHT, MARGIN, COLUMNS = 360, 300, 46, 2
 CURVES = ("time", "FLOPs", "memory", "memory counted")  # what ought to be is dashed, in the colour of what is

@@ -161,7 +161,8 @@ class Engine:
         begin = perf_counter()
         self._bind(batch)
         present = [shard for shard in range(self.n_shards) if shard not in without]
-        self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
+        if without:  # or every shard writes its own
+            self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
         if reducer.kind == "gather":
             total = self._gather(parameters, reducer, present)
         elif native is not None and not without:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+COLOURS = ("#1b6ca8", "#c2571a", "#2e7d32", "#7b3fa0", "#a8324a")  # told apart also by the colour-blind, in this order
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --faint: #6a6a6a; --grid: #e4e4e4; --box: #f4f4f4; }
 @media (prefers-color-scheme: dark) {

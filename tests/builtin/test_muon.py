@@ -106,6 +106,14 @@ def test_embeddings_and_vectors_are_adamws() -> None:
         assert found[place].tobytes() == plain[place].tobytes()
 
 
+def test_there_may_be_nothing_but_matrices() -> None:
+    optimizer, parameters = Muon(MuonConfig(adamw=[])), draw((20,))
+    optimizer.init(TABLE[:1])
+    before = parameters.copy()
+    assert optimizer.step(parameters, draw((20,), 1), learning_rate=0.01, gradient_scale=1.0, n_threads=2)
+    assert (parameters != before).all()
+
+
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_threads_change_no_bit(n_threads: int) -> None:
     alone, together = draw((N,)), draw((N,))

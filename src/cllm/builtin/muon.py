@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import field
 from numpy.typing import NDArray
 
-from cllm import aligned, kernels
-from cllm.builtin.groups import GroupConfig, runs_of
-from cllm.builtin.optimizers import NotNegative, Positive, Share, number, take
+from cllm import kernels
+from cllm.builtin.groups import runs_of
+from cllm.builtin.optimizers import AdamW, AdamWConfig, Share
 
 if TYPE_CHECKING:
     from cllm.program import Parameter
@@ -28,7 +28,7 @@ WORTH_SHARING = 1 << 24  # multiplications of a product: some 0.3 ms, a hundred 
 SMALLEST_MOMENT = np.float32(2.0**-100)  # numerics rule 7
 
 
-class MuonConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MuonConfig(AdamWConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """learning_rate: base, times the schedule; it means what AdamW's means, of both
     momentum: of the matrices
     betas: of AdamW's moments; epsilon: AdamW's; weight_decay: of matrices only
@@ -37,37 +37,27 @@ class MuonConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     groups: as those of adamw
     """
 
-    learning_rate: Positive = 1e-3
     momentum: Share = 0.95
-    betas: tuple[Share, Share] = (0.9, 0.95)
-    epsilon: Positive = 1e-8
-    weight_decay: NotNegative = 0.1
     adamw: list[str] = field(default_factory=lambda: ["*wte*", "*wpe*", "*embed*", "lm_head*"])
-    groups: list[GroupConfig] = []
 
 
-class Muon:
-    """The momentum of matrices, and AdamW's first moments of all others, are one (P,) float32; second moments another.
+class Muon(AdamW):
+    """AdamW, in which a matrix has its momentum in the place of the first moment, and no use for the second.
 
     An update has the size of AdamW's (Liu et al. 2025): its elements' root mean square is 0.2 for a full rank.
     """
 
-    bytes_per_parameter = 8
+    config: MuonConfig
 
     def __init__(self, config: MuonConfig) -> None:
-        self.config = config
-        self.learning_rate = config.learning_rate
+        super().__init__(config)
 
     def init(self, parameters: Sequence[Parameter]) -> None:
-        config = self.config
-        n = sum(parameter.size for parameter in parameters if parameter.trainable)
-        runs = runs_of(parameters, config.weight_decay, config.groups)
-        self._matrices = [(p, *_treatment(runs, p)) for p in parameters if p.trainable and self._is_muons(p)]
+        super().init(parameters)
+        self._matrices = [(p, *_treatment(self._runs, p)) for p in parameters if p.trainable and self._is_muons(p)]
         # What AdamW does not update is frozen for it, wherever it lies.
         rest = [replace(p, trainable=p.trainable and not self._is_muons(p)) for p in parameters]
-        self._runs = runs_of(rest, config.weight_decay, config.groups)
-        self._first, self._second = aligned.zeros(n), aligned.zeros(n)
-        self._powers = (1.0, 1.0)
+        self._runs = runs_of(rest, self.config.weight_decay, self.config.groups)
 
     def _is_muons(self, parameter: Parameter) -> bool:
         return len(parameter.shape) == 2 and not any(fnmatchcase(parameter.name, one) for one in self.config.adamw)
@@ -75,38 +65,25 @@ class Muon:
     def step(
         self, parameters: Float32, gradient: Float32, *, learning_rate: float, gradient_scale: float, n_threads: int
     ) -> bool:
-        config = self.config
-        self._powers = (self._powers[0] * config.betas[0], self._powers[1] * config.betas[1])
-        finite = len(self._runs) == 0 or kernels.adamw(
-            parameters, gradient, self._first, self._second, self._runs, learning_rate=learning_rate,
-            betas=config.betas, epsilon=config.epsilon,
-            corrections=(1.0 - self._powers[0], 1.0 - self._powers[1]), gradient_scale=gradient_scale,
-            n_threads=n_threads,
+        finite = super().step(
+            parameters, gradient, learning_rate=learning_rate, gradient_scale=gradient_scale, n_threads=n_threads
         )
+        factor = np.float32(self.config.momentum)
         for parameter, decay, scale in self._matrices:
             place = slice(parameter.offset, parameter.offset + parameter.size)
-            weight, momentum = (array[place].reshape(parameter.shape) for array in (parameters, self._first))
-            scaled = gradient[place].reshape(parameter.shape) * np.float32(gradient_scale)
-            momentum *= np.float32(config.momentum)
+            weight, momentum, given = (
+                array[place].reshape(parameter.shape) for array in (parameters, self._first, gradient)
+            )
+            scaled = given * np.float32(gradient_scale)
+            momentum *= factor
             momentum += scaled
             momentum[np.abs(momentum) < SMALLEST_MOMENT] = 0.0
-            direction = orthogonal(scaled + np.float32(config.momentum) * momentum, n_threads)
+            direction = orthogonal(scaled + factor * momentum, n_threads)
             rate = learning_rate * scale
             weight *= np.float32(1.0 - rate * decay)
             weight -= np.float32(0.2 * sqrt(max(parameter.shape)) * rate) * direction
             finite = finite and kernels.count_nonfinite(parameters[place]) == 0
         return finite
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "first_moment": self._first, "second_moment": self._second,
-            "beta1_power": self._powers[0], "beta2_power": self._powers[1],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        take(self._first, state, "first_moment")
-        take(self._second, state, "second_moment")
-        self._powers = (number(state, "beta1_power"), number(state, "beta2_power"))
 
 
 def orthogonal(matrix: Float32, n_threads: int = 1) -> Float32:

@@ -64,17 +64,11 @@ class ConsoleSink:
         self._pending = 0 if stays else len(line)
 
 
-class JsonlConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """folder: where metrics.jsonl is written; left out, the run folder"""
+class _FileSink:
+    """Appends every report to a file."""
 
-    folder: str
-
-
-class JsonlSink:
-    """Appends every report to metrics.jsonl in strict JSON: numbers that it lacks become "nan", "inf" and "-inf"."""
-
-    def __init__(self, config: JsonlConfig) -> None:
-        self._writer = LineWriter(Path(config.folder) / METRICS)
+    def __init__(self, writer: LineWriter | CsvWriter) -> None:
+        self._writer = writer
 
     def emit(self, report: StepReport) -> None:
         """Append one line."""
@@ -83,6 +77,19 @@ class JsonlSink:
     def close(self) -> None:
         """Give the file back."""
         self._writer.close()
+
+
+class JsonlConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """folder: where metrics.jsonl is written; left out, the run folder"""
+
+    folder: str
+
+
+class JsonlSink(_FileSink):
+    """Appends every report to metrics.jsonl in strict JSON: numbers that it lacks become "nan", "inf" and "-inf"."""
+
+    def __init__(self, config: JsonlConfig) -> None:
+        super().__init__(LineWriter(Path(config.folder) / METRICS))
 
 
 class CsvConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,20 +98,12 @@ class CsvConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     folder: str
 
 
-class CsvSink:
+class CsvSink(_FileSink):
     """Appends every report to metrics.csv, whose first line has the names of the columns."""
 
     def __init__(self, config: CsvConfig) -> None:
         names = [field.name for field in dataclasses.fields(StepReport)]
-        self._writer = CsvWriter(Path(config.folder) / TABLE, names)
-
-    def emit(self, report: StepReport) -> None:
-        """Append one line."""
-        self._writer.write(vars(report))
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._writer.close()
+        super().__init__(CsvWriter(Path(config.folder) / TABLE, names))
 
 
 def progress_line(report: StepReport) -> str:

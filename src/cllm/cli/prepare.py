@@ -17,8 +17,7 @@ from cllm.cli.options import (
     real,
     whole,
 )
-from cllm.config import DataConfig
-from cllm.data.kinds import Kinds, chosen_tokenizer
+from cllm.data.kinds import Kinds, tokenizer_named
 from cllm.data.prepare import prepare
 from cllm.errors import UsageError, count
 from cllm.hooks.protocols import Dataset
@@ -56,8 +55,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("prepare", came, expected, f"as in cllm prepare {options.loader} PATH")
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
-    how = {} if options.vocab_size is None else {"vocab_size": options.vocab_size}
-    tokenizer = chosen_tokenizer(DataConfig(tokenizer=options.tokenizer, tokenizer_options=how), kinds)
+    tokenizer = tokenizer_named(options.tokenizer, options.vocab_size, kinds)
     report = prepare(
         kinds.dataset(options.loader, loader_options(options.overrides, options.source)), tokenizer[0], out,
         _validation(options, kinds), tokenizer[1], options.dedup,

@@ -8,8 +8,7 @@ from pathlib import Path
 from cllm.assemble import kinds_of
 from cllm.cli.gathering import gathered, loader_options
 from cllm.cli.options import add_json, add_loader_options, add_plugin_options, print_json, whole
-from cllm.config import DataConfig
-from cllm.data.kinds import Kinds, chosen_tokenizer
+from cllm.data.kinds import Kinds, tokenizer_named
 from cllm.data.prepare import tokenizer_for
 from cllm.data.tokenizerfile import load_tokenizer, save_tokenizer
 from cllm.errors import TokenizerError, UsageError, count, one_line
@@ -49,8 +48,7 @@ def _train(options: argparse.Namespace, kinds: Kinds) -> int:
     if options.out.exists() or options.out.is_symlink():
         todo = "choose another, or remove it"
         raise TokenizerError("tokenizer", f"{options.out} is there already", "a new file", todo)
-    how = {} if options.vocab_size is None else {"vocab_size": options.vocab_size}
-    kind, learning = chosen_tokenizer(DataConfig(tokenizer=options.tokenizer, tokenizer_options=how), kinds)
+    kind, learning = tokenizer_named(options.tokenizer, options.vocab_size, kinds)
     dataset = kinds.dataset(options.loader, loader_options(options.overrides, options.paths))
     tokenizer = tokenizer_for(kind, dataset, learning)
     save_tokenizer(tokenizer, options.out)

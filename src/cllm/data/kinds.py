@@ -33,3 +33,11 @@ def chosen_tokenizer(config: DataConfig, kinds: Kinds) -> tuple[Tokenizer | type
         came = f"{', '.join(given)} for {name}, which has learned already"
         raise ConfigError("tokenizer", came, "no options", "leave them out, or name one that learns, such as bpe")
     return load_tokenizer(Path(name).expanduser(), kinds.tokenizer), None
+
+
+def tokenizer_named(
+    name: str, vocab_size: int | None, kinds: Kinds
+) -> tuple[Tokenizer | type[Tokenizer], msgspec.Struct | None]:
+    """The same by the words of a command line."""
+    options = {} if vocab_size is None else {"vocab_size": vocab_size}
+    return chosen_tokenizer(DataConfig(tokenizer=name, tokenizer_options=options), kinds)

@@ -7,11 +7,11 @@ from html import escape
 from pathlib import Path
 
 from cllm.errors import count
+from cllm.markup import COLOURS
 from cllm.profiling.bench import Measured
 
 WIDTH, HEIGHT, MARGIN = 640, 420, 56
 DASHED = ' stroke-dasharray="6 5"'
-COLOURS = ("#1b6ca8", "#c2571a", "#2e7d32", "#7b3fa0", "#a8324a")  # told apart also by the colour-blind, in this order
 
 
 def write_chart(path: Path, rows: Sequence[Measured]) -> None:

@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from html import escape
 
 from cllm.figures import known
-from cllm.markup import Markup
+from cllm.markup import COLOURS, Markup
 from cllm.reporting.plot import Curve, Mark, plot, style_of
 from cllm.reporting.runs import Run
 from cllm.reporting.thinning import means, thinned
 
-# Told apart also by the colour-blind, in this order, and lighter on a dark page.
-CHART_STYLE = """
-:root { --c0: #1b6ca8; --c1: #c2571a; --c2: #2e7d32; --c3: #7b3fa0; --c4: #a8324a; }
-@media (prefers-color-scheme: dark) {
-  :root { --c0: #6db3e8; --c1: #f0965a; --c2: #7cc47f; --c3: #c39be0; --c4: #ec8aa0; }
-}
+LIGHTER = ("#6db3e8", "#f0965a", "#7cc47f", "#c39be0", "#ec8aa0")  # on a dark page
+
+
+def _named(colours: Sequence[str]) -> str:
+    return ":root { " + " ".join(f"--c{number}: {colour};" for number, colour in enumerate(colours)) + " }"
+
+
+CHART_STYLE = f"""
+{_named(COLOURS)}
+@media (prefers-color-scheme: dark) {{ {_named(LIGHTER)} }}
+""" + """
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); } .c4 { --c: var(--c4); }
 .d1 { stroke-dasharray: 7 4; } .d2 { stroke-dasharray: 2 4; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28em), 1fr)); gap: 1.5em 2.5em; }
