@@ -119,8 +119,7 @@ SHARES = (
          "part_begin(n, 16, min(own.member + 2, own.n_parts), own.n_parts)"),
     )),
     Mutant("slices of the update that overlap", "_kernels/optimizer.pyx", (
-        ("part + 1, n_parts) - begin\n        offset = segments[s].offset + begin\n        adamw_run(",
-         "min(part + 2, n_parts), n_parts) - begin\n        offset = segments[s].offset + begin\n        adamw_run("),
+        ("s, part + 1, n_parts) - begin\n", "s, min(part + 2, n_parts), n_parts) - begin\n"),
     ), ("optimizer",)),
     Mutant("columns of the norm that two parts sum", "_kernels/finite.pyx", (
         ("matrices, n_matrices, sums, part, n_parts)", "matrices, n_matrices, sums, max(part - 1, 0), n_parts)"),

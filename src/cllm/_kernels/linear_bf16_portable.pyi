@@ -1,3 +1,0 @@
-KERNELS: dict[str, object]
-
-def use_native(native: bool) -> bool: ...
