@@ -39,11 +39,11 @@ __all__ = [
 NUMERICS_VERSION = 0 if cpu.freed() else 1
 
 OP_MODULES = (
-    "activation", "attention", "attention_bf16", "dropout", "embedding", "fault", "linear", "linear_bf16", "loss",
+    "activation", "attention", "attention_bf16", "dropout", "embedding", "fault", "linear", "loss",
     "norm", "residual", "rmsnorm", "rotary",
 )
 
-BF16_MODULES = ("attention_bf16", "executor", "linear_bf16", "loss")
+BF16_MODULES = ("attention_bf16", "executor", "linear", "loss")
 
 
 def choose_instruction_set() -> str:

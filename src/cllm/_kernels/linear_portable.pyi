@@ -1,1 +1,3 @@
 KERNELS: dict[str, object]
+
+def use_native(native: bool) -> bool: ...
