@@ -11,28 +11,15 @@ from libc.stdint cimport int64_t
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product
 from cllm._kernels.heads cimport (
-    C, DROPOUT, N_HEAD, N_KV_HEAD, OUT, QUERIES, Head, drop_row, find_gradients, head_of, n_blocks_of, out_offset,
-    score_gradients, softmax_rows, wide_of,
+    C, DROPOUT, OUT, QUERIES, Head, drop_row, each_head, each_head_backward, n_blocks_of, score_gradients,
+    softmax_rows, wide_of,
 )
-from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.op cimport Op, Shard
 from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_pack, tile_row, tile_then_lower, tile_upper_then
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
-    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
-    cdef Head head
-    cdef float *out
-    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        if shard.interrupted(shard):
-            return STOPPED
-        head = head_of(op, shard, unit // n_head, unit % n_head)
-        out = value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head)
-        if head.time - shard.first == 1 and shard.first > 0:
-            last_row(op, shard, &head, out)
-        else:
-            head_forward(op, shard, &head, out)
-    return DONE
+    return each_head(op, shard, part, n_parts, head_forward)
 
 
 cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
@@ -58,6 +45,13 @@ cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *ou
 
 cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
     """out (T, HS) with row stride C, from row `first` on."""
+    if head.time - shard.first == 1 and shard.first > 0:
+        last_row(op, shard, head, out)
+    else:
+        rows_forward(op, shard, head, out)
+
+
+cdef void rows_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
     cdef int64_t t = head.time, wide = head.wide, n = t - shard.first, n_blocks = n_blocks_of(n), block, begin, end, i
     cdef float *scores = shard.scratch
     cdef float *keys = scores + QUERIES * wide
@@ -113,23 +107,7 @@ cdef void rows_product(
 
 
 cdef int attention_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dq, dk, dv OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), q, k, v IN.
-
-    Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
-    """
-    cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
-    cdef int64_t sequence, h, first, offset
-    cdef Head head
-    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        sequence, first = unit // n_kv, unit % n_kv * group
-        for h in range(first, first + group):
-            if shard.interrupted(shard):
-                return STOPPED
-            head = head_of(op, shard, sequence, h)
-            find_gradients(&head, op, shard, h == first)
-            offset = out_offset(op, shard, sequence, h)
-            head_backward(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
-    return DONE
+    return each_head_backward(op, shard, part, n_parts, head_backward)
 
 
 cdef void head_backward(

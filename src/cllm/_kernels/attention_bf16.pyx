@@ -1,7 +1,7 @@
-"""The kernel of `attention_bf16` and `grouped_attention_bf16`: products in bfloat16 (numerics rule 12), softmax in float32.
+"""The kernel of `attention_bf16` and `grouped_attention_bf16`: products in bfloat16 (numerics rule 12), not softmax.
 
-Scores are made of q and k along their channels; out, dq, dk and dv of pairs of keys or queries, which are counted from the
-sequence's first. Where a row's causal triangle begins or ends within a pair, its other half enters no chain.
+Scores are made of q and k along their channels; out, dq, dk and dv of pairs of keys or queries, which are counted from
+the sequence's first. Where a row's causal triangle begins or ends within a pair, its other half enters no chain.
 """
 
 from libc.stdint cimport int64_t
@@ -11,10 +11,9 @@ from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of
 from cllm._kernels.gemm_bf16 cimport n_pairs_of, pack_pairs, tiles_of_pairs
 from cllm._kernels.heads cimport (
-    C, DROPOUT, N_HEAD, N_KV_HEAD, OUT, QUERIES, Head, drop_row, find_gradients, head_of, out_offset, score_gradients,
-    softmax_rows, wide_of,
+    C, DROPOUT, OUT, QUERIES, Head, drop_row, each_head, each_head_backward, score_gradients, softmax_rows, wide_of,
 )
-from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.op cimport Op, Shard
 from cllm._kernels.simd cimport TILE_COLUMNS
 
 cdef const Bf16 *bf16 = &bf16_emulated
@@ -61,17 +60,7 @@ cdef inline int64_t block_end(int64_t begin, int64_t time) noexcept nogil:
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
-    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
-    cdef Head head
-    cdef float *out
-    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        if shard.interrupted(shard):
-            return STOPPED
-        head = head_of(op, shard, unit // n_head, unit % n_head)
-        out = value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head)
-        head_forward(op, shard, &head, out)
-    return DONE
+    return each_head(op, shard, part, n_parts, head_forward)
 
 
 cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
@@ -129,23 +118,7 @@ cdef void rows_product(
 
 
 cdef int attention_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dq, dk, dv OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), q, k, v IN.
-
-    Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
-    """
-    cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
-    cdef int64_t sequence, h, first, offset
-    cdef Head head
-    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        sequence, first = unit // n_kv, unit % n_kv * group
-        for h in range(first, first + group):
-            if shard.interrupted(shard):
-                return STOPPED
-            head = head_of(op, shard, sequence, h)
-            find_gradients(&head, op, shard, h == first)
-            offset = out_offset(op, shard, sequence, h)
-            head_backward(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
-    return DONE
+    return each_head_backward(op, shard, part, n_parts, head_backward)
 
 
 cdef void head_backward(

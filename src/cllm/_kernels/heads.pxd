@@ -1,9 +1,10 @@
-"""What the kernels of attention share besides their products: a head's place, and the softmax of a block of queries."""
+"""What the kernels of attention share besides their products: the heads and their places, the softmax of a block."""
 
 from libc.stdint cimport int64_t
 
 from cllm._kernels.masks cimport drop
-from cllm._kernels.op cimport Op, Shard, adds_to, gradient_of, value_of
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.rows cimport scale_row
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_exp, f16_first, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1, f16_store,
     f16_sub, f16_sum,
@@ -105,6 +106,48 @@ cdef inline int64_t out_offset(const Op *op, const Shard *shard, int64_t sequenc
     return sequence * shard.time * op.size[C] + h * (op.size[C] // op.size[N_HEAD])
 
 
+ctypedef void (*HeadForward)(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil
+ctypedef void (*HeadBackward)(
+    const Op *op, const Shard *shard, const Head *head, const float *out, const float *dout,
+) noexcept nogil
+
+
+cdef inline int each_head(
+    const Op *op, const Shard *shard, int64_t part, int64_t n_parts, HeadForward run,
+) noexcept nogil:
+    """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
+    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
+    cdef Head head
+    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
+        if shard.interrupted(shard):
+            return STOPPED
+        head = head_of(op, shard, unit // n_head, unit % n_head)
+        run(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head))
+    return DONE
+
+
+cdef inline int each_head_backward(
+    const Op *op, const Shard *shard, int64_t part, int64_t n_parts, HeadBackward run,
+) noexcept nogil:
+    """dq, dk, dv OUT or ADD; dout, out (rows, C), maximum, inverse (B, NH, T), q, k, v IN.
+
+    Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
+    """
+    cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
+    cdef int64_t sequence, h, first, offset
+    cdef Head head
+    for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
+        sequence, first = unit // n_kv, unit % n_kv * group
+        for h in range(first, first + group):
+            if shard.interrupted(shard):
+                return STOPPED
+            head = head_of(op, shard, sequence, h)
+            find_gradients(&head, op, shard, h == first)
+            offset = out_offset(op, shard, sequence, h)
+            run(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
+    return DONE
+
+
 cdef inline int64_t n_blocks_of(int64_t n_queries) noexcept nogil:
     return (n_queries + QUERIES - 1) // QUERIES
 
@@ -155,13 +198,6 @@ cdef inline float exponentials(const Head *head, float *row, int64_t i) noexcept
         total = f16_add(total, e)
         f16_store(row + j, e)
     return f16_sum(total)
-
-
-cdef inline void scale_row(float *row, int64_t n, float factor) noexcept nogil:
-    cdef f16 f = f16_set1(factor)
-    cdef int64_t j
-    for j in range(0, n, 16):
-        f16_store(row + j, f16_mul(f16_load(row + j), f))
 
 
 cdef inline void score_gradients(

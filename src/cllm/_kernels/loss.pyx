@@ -16,6 +16,7 @@ from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
     transposed_of, value_of,
 )
+from cllm._kernels.rows cimport scale_row
 from cllm._kernels.simd cimport (
     TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_load_n, f16_log, f16_max, f16_mul, f16_set1,
     f16_store, f16_store_n, f16_sub, f16_sum, f16_tanh,
@@ -157,7 +158,7 @@ cdef float token_loss(
 
     With a cap the logits are capped first; z-loss and label smoothing add their terms (ops/cross_entropy.py).
     """
-    cdef f16 largest, maximum, total = f16_set1(0.0), scale, e
+    cdef f16 largest, maximum, total = f16_set1(0.0), e
     cdef float smoothing = <float>op.number[SMOOTHING], z_loss = <float>op.number[Z_LOSS], mean = 0.0
     cdef float[16] lane
     cdef float loss, log_total
@@ -188,15 +189,13 @@ cdef float token_loss(
     if z_loss > 0.0:
         loss = loss + z_loss * log_total * log_total
     if gradient:
-        scale = f16_set1(<float>1.0 / f16_sum(total))
-        for j in range(0, v, 16):
-            f16_store(logits + j, f16_mul(f16_load(logits + j), scale))
+        scale_row(logits, v, <float>1.0 / f16_sum(total))
         if z_loss > 0.0:
-            multiply(logits, v, <float>1.0 + <float>2.0 * z_loss * log_total)
+            scale_row(logits, v, <float>1.0 + <float>2.0 * z_loss * log_total)
         if smoothing > 0.0:
             lower(logits, v, smoothing / <float>v)
         logits[target] -= <float>1.0 - smoothing
-        multiply(logits, v, weight)
+        scale_row(logits, v, weight)
         if op.number[SOFTCAP] > 0.0:
             for j in range(0, v, 16):
                 f16_store(logits + j, f16_mul(f16_load(logits + j), f16_load(slope + j)))
@@ -225,13 +224,6 @@ cdef inline float mean_of(const float *x, int64_t n) noexcept nogil:
     for j in range(0, n, 16):
         total = f16_add(total, f16_load_n(x + j, n - j))
     return f16_sum(total) / <float>n
-
-
-cdef inline void multiply(float *x, int64_t n, float factor) noexcept nogil:
-    cdef f16 f = f16_set1(factor)
-    cdef int64_t j
-    for j in range(0, n, 16):
-        f16_store(x + j, f16_mul(f16_load(x + j), f))
 
 
 cdef inline void lower(float *x, int64_t n, float by) noexcept nogil:

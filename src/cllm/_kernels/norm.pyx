@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.sums cimport column_sums
+from cllm._kernels.sums cimport column_sums, scale_gradient
 from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, part_begin, value_of
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_fma, f16_load_n, f16_mul, f16_set1, f16_store_n, f16_sub, f16_sum, sqrtf,
@@ -113,23 +113,6 @@ cdef void input_gradient_row(
         if add:
             d = f16_add(f16_load_n(dx + i, c - i), d)
         f16_store_n(dx + i, d, c - i)
-
-
-cdef void scale_gradient(
-    int64_t rows, int64_t c, float *dweight, const float *dy, const float *x, const float *mean, const float *rstd,
-    bint add, int64_t part, int64_t n_parts,
-) noexcept nogil:
-    """dweight (C,) OUT or ADD: one chain a column over ascending tokens of dy * xhat."""
-    cdef int64_t column, n, row, end = part_begin(c, 16, part + 1, n_parts)
-    cdef f16 total, xhat
-    for column in range(part_begin(c, 16, part, n_parts), end, 16):
-        n = min(end - column, 16)
-        total = f16_load_n(dweight + column, n) if add else f16_set1(0.0)
-        for row in range(rows):
-            xhat = f16_sub(f16_load_n(x + row * c + column, n), f16_set1(mean[row]))
-            xhat = f16_mul(xhat, f16_set1(rstd[row]))
-            total = f16_fma(f16_load_n(dy + row * c + column, n), xhat, total)
-        f16_store_n(dweight + column, total, n)
 
 
 KERNELS = {

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.sums cimport scale_gradient
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_fma, f16_load_n, f16_mul, f16_set1, f16_store_n, f16_sub, f16_sum, sqrtf,
 )
@@ -65,7 +66,7 @@ cdef int rmsnorm_backward(const Op *op, const Shard *shard, int64_t part, int64_
                 c, dx + row * c, dy + row * c, x + row * c, rstd[row], value_of(op, shard, WEIGHT), adds_to(op, X),
             )
     if gradient_of(op, shard, WEIGHT) != NULL:
-        scale_gradient(rows, c, gradient_of(op, shard, WEIGHT), dy, x, rstd, adds_to(op, WEIGHT), part, n_parts)
+        scale_gradient(rows, c, gradient_of(op, shard, WEIGHT), dy, x, NULL, rstd, adds_to(op, WEIGHT), part, n_parts)
     return DONE
 
 
@@ -86,22 +87,6 @@ cdef void input_gradient_row(
         if add:
             d = f16_add(f16_load_n(dx + i, c - i), d)
         f16_store_n(dx + i, d, c - i)
-
-
-cdef void scale_gradient(
-    int64_t rows, int64_t c, float *dweight, const float *dy, const float *x, const float *rstd, bint add,
-    int64_t part, int64_t n_parts,
-) noexcept nogil:
-    """dweight (C,) OUT or ADD: one chain a column over ascending tokens, and their groups, of dy * xhat."""
-    cdef int64_t column, n, row, end = part_begin(c, 16, part + 1, n_parts)
-    cdef f16 total, xhat
-    for column in range(part_begin(c, 16, part, n_parts), end, 16):
-        n = min(end - column, 16)
-        total = f16_load_n(dweight + column, n) if add else f16_set1(0.0)
-        for row in range(rows):
-            xhat = f16_mul(f16_load_n(x + row * c + column, n), f16_set1(rstd[row]))
-            total = f16_fma(f16_load_n(dy + row * c + column, n), xhat, total)
-        f16_store_n(dweight + column, total, n)
 
 
 KERNELS = {

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.simd cimport f16, f16_add, f16_load_n, f16_set1, f16_store_n
+from cllm._kernels.simd cimport f16, f16_add, f16_fma, f16_load_n, f16_mul, f16_set1, f16_store_n, f16_sub
 
 
 cdef inline void column_sums(
@@ -19,6 +19,28 @@ cdef inline void column_sums(
         for row in range(rows):
             total = f16_add(total, f16_load_n(dy + row * dy_row + column, columns))
         f16_store_n(sums + column, total, columns)
+
+
+cdef inline void scale_gradient(
+    int64_t rows, int64_t c, float *dweight, const float *dy, const float *x, const float *mean, const float *rstd,
+    bint add, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """dweight (C,) OUT or ADD: one chain a column over ascending rows of dy * xhat.
+
+    xhat = (x - mean) * rstd, mean (rows,) being 0 where it is NULL.
+    """
+    cdef int64_t column, n, row, end = part_begin(c, 16, part + 1, n_parts)
+    cdef f16 total, xhat
+    for column in range(part_begin(c, 16, part, n_parts), end, 16):
+        n = min(end - column, 16)
+        total = f16_load_n(dweight + column, n) if add else f16_set1(0.0)
+        for row in range(rows):
+            xhat = f16_load_n(x + row * c + column, n)
+            if mean != NULL:
+                xhat = f16_sub(xhat, f16_set1(mean[row]))
+            xhat = f16_mul(xhat, f16_set1(rstd[row]))
+            total = f16_fma(f16_load_n(dy + row * c + column, n), xhat, total)
+        f16_store_n(dweight + column, total, n)
 
 
 cdef inline void add_to(float *sums, const float *x, int64_t n) noexcept nogil:
