@@ -50,14 +50,9 @@ def runs_of(
             decay = decay if group.weight_decay is None else group.weight_decay
         treated.append(parameter)
         decays[parameter.name] = decay
-    names = [parameter.name for parameter in parameters]
     for one in groups:
-        refuse_unmatched(one.match, names, "[[optimizer.groups]] match")
+        if not any(fnmatchcase(name, one.match) for name in decays):
+            came = f"[[optimizer.groups]] match = {one.match!r}, which fits no parameter"
+            todo = did_you_mean(one.match, list(decays), "correct it")
+            raise ConfigError("config", came, f"a name such as {next(iter(decays))}", todo)
     return kernels.segments(treated, decays)
-
-
-def refuse_unmatched(pattern: str, names: Sequence[str], where: str) -> None:
-    """ConfigError for a pattern that fits none of the names."""
-    if not any(fnmatchcase(name, pattern) for name in names):
-        came = f"{where} = {pattern!r}, which fits no parameter"
-        raise ConfigError("config", came, f"a name such as {names[0]}", did_you_mean(pattern, names, "correct it"))
