@@ -47,6 +47,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cllm.initialise": ("cllm.kernels",),
     "cllm.sampling": ("cllm.kernels", "cllm.floats"),
     "cllm.hooks": (),
+    "cllm.sizing": ("cllm.hooks", "cllm.memory", "cllm.ops"),
     "cllm.data": ("cllm.hooks", *FILES),
     "cllm.builtin": ("cllm.hooks", "cllm.kernels", "cllm.data", *FILES),
     "cllm.ledger": FILES,

@@ -25,10 +25,8 @@ from cllm.hooks.plugins import Plugins
 from cllm.hooks.protocols import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
-from cllm.memory import by_layers, run_memory
-from cllm.ops.cross_entropy import add_terms
-from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
+from cllm.sizing import memory_of, programs_of
 from cllm.state import TrainState
 from cllm.views import Views
 
@@ -121,31 +119,12 @@ def assemble(
 def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer | None = None) -> Outline:
     """All of a run that can be known before it takes memory. Raises MemoryLimitError if that would be too much."""
     config, batches = resolve(config, data, plugins)
-    train, model = config.train, config.model
-    n_threads = train.threads or default_threads()
+    n_threads, evaluates = config.train.threads or default_threads(), data.validation is not None
     optimizer = plugins.make("optimizer", config.optimizer)
     reducer = reducer or plugins.make("reducer", config.reducer)
-    build = plugins.factory("model", model.family)
-
-    def programs(n_layer: int) -> tuple[Program, Program | None]:
-        of_this_depth = msgspec.structs.replace(model, n_layer=n_layer)
-        training = build(of_this_depth, "train")
-        add_terms(training, train.label_smoothing, train.z_loss)
-        if train.inject_nan is not None:
-            insert_fault(training, train.inject_nan - 1, train.batch_size, train.inject_nan_in != "forward")
-        return training, build(of_this_depth, "evaluate") if data.validation is not None else None
-
-    def memory_of(n_layer: int) -> dict[str, int]:
-        return run_memory(
-            *programs(n_layer), optimizer, reducer, batch_size=train.batch_size, n_threads=n_threads,
-            micro_batch_size=train.micro_batch_size, executor=train.executor,
-        )
-
-    memory = by_layers(memory_of, model.n_layer)
-    if config.checkpoint.snapshot_mb:
-        memory["snapshots"] = config.checkpoint.snapshot_mb << 20
-    check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {train.batch_size}")
-    program, evaluating = programs(model.n_layer)
+    memory = memory_of(config, plugins, optimizer, reducer, n_threads, evaluates)
+    check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {config.train.batch_size}")
+    program, evaluating = programs_of(config, plugins, evaluates)
     return Outline(config, batches, program, evaluating, optimizer, reducer, n_threads, memory)
 
 

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from cllm.config import Config, load_config, to_mapping
 from cllm.config.compare import flatten
 from cllm.errors import CllmError
 from cllm.hooks.plugins import Plugins
 from cllm.machine import default_threads
-from cllm.memory import by_layers, run_memory
-from cllm.program import Program
 from cllm.reporting.history import History, read
 from cllm.runfolder import RunFolder
+from cllm.sizing import memory_of, programs_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,10 @@ def look_at(path: Path, plugins: Plugins) -> Run:
     try:
         if config.model.vocab_size is not None:
             whole = plugins.complete(config)  # an earlier version may have known fewer options
-            n_parameters = _program(whole, plugins, "train").n_parameters
-            memory = _memory(whole, plugins, n_threads, evaluates=len(history.evaluated) > 0)
+            optimizer, reducer = plugins.make("optimizer", whole.optimizer), plugins.make("reducer", whole.reducer)
+            evaluates = len(history.evaluated) > 0
+            n_parameters = programs_of(whole, plugins, evaluates)[0].n_parameters
+            memory = sum(memory_of(whole, plugins, optimizer, reducer, n_threads, evaluates).values())
     except CllmError:  # a plugin that is not installed here: the rest is shown
         pass
     return Run(path, config, n_parameters, n_threads, memory, history)
@@ -61,24 +60,3 @@ def differences(configs: Sequence[Config]) -> list[tuple[str, list[Any]]]:
     keys = sorted({key for one in flat for key in one})
     rows = [(key, [one.get(key) for one in flat]) for key in keys]
     return [(key, values) for key, values in rows if any(value != values[0] for value in values)]
-
-
-def _program(config: Config, plugins: Plugins, mode: str, n_layer: int | None = None) -> Program:
-    model = config.model if n_layer is None else msgspec.structs.replace(config.model, n_layer=n_layer)
-    program: Program = plugins.factory("model", model.family)(model, mode)
-    return program
-
-
-def _memory(config: Config, plugins: Plugins, n_threads: int, *, evaluates: bool) -> int:
-    """Bytes of the whole run."""
-    train = config.train
-    optimizer, reducer = plugins.make("optimizer", config.optimizer), plugins.make("reducer", config.reducer)
-
-    def of_layers(n_layer: int) -> dict[str, int]:
-        evaluating = _program(config, plugins, "evaluate", n_layer) if evaluates else None
-        return run_memory(
-            _program(config, plugins, "train", n_layer), evaluating, optimizer, reducer, batch_size=train.batch_size,
-            n_threads=n_threads, micro_batch_size=train.micro_batch_size, executor=train.executor,
-        )
-
-    return sum(by_layers(of_layers, config.model.n_layer).values())
