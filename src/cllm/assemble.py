@@ -143,7 +143,9 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
             "leave it out, or enlarge it",
         )
     train, model = config.train, config.model
-    batches = Batches(data.train, train.batch_size, model.block_size, train.seed, config.data.sampling)
+    batches = Batches(
+        data.train, train.batch_size, model.block_size, train.seed, config.data.sampling, config.data.documents
+    )
     steps = train.steps or _steps_of_epochs(train.epochs or 1.0, batches)
     resolved = msgspec.structs.replace(
         config,

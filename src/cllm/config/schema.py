@@ -97,6 +97,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: options of a tokenizer that learns from the text
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
+    documents: in a window: joined (one after the other), separate (none sees another), or padded (one in each)
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
     """
@@ -108,6 +109,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
     mixture: list[MixturePart] | None = None
     sampling: Literal["shuffle", "random"] = "shuffle"
+    documents: Literal["joined", "separate", "padded"] = "joined"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
 
