@@ -201,7 +201,7 @@ class Trainer:
             parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None,
             self.config.data.documents,
         )
-        result = evaluate(parts.evaluator, self.state.parameters, batches)
+        result = evaluate(parts.evaluator, parts.measured, batches)
         self._validation = (self.state.step, result.loss)
         return result
 

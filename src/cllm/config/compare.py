@@ -24,6 +24,8 @@ NUMERIC_KEYS = (
     "train.micro_batch_size",
     "train.label_smoothing",
     "train.z_loss",
+    "train.ema_decay",
+    "initializer.",
     "optimizer.",
     "schedule.",
     "reducer.",
