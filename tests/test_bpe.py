@@ -84,7 +84,8 @@ def test_a_run_learns_its_tokens_from_its_text_and_keeps_them(folder: Path) -> N
 
 def test_bits_per_byte_are_over_the_bytes_of_the_text(folder: Path) -> None:
     train(config(folder, "data.path=other.txt", *LEARN, "train.steps=3"), Path("run"))
-    measured = evaluate_run(Path("run"), build_manager())
+    measured = evaluate_run(Path("run"), build_manager()).validation
+    assert measured is not None
     (prepared,) = Path("run/data").iterdir()
     tokenizer: Any = load_tokenizer(prepared / "tokenizer.json")
     targets = TokenFile.open(prepared / "validation.tokens").tokens[1:]

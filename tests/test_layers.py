@@ -44,7 +44,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "cllm.memory", "cllm.recording", "cllm.reduction", "cllm.teams", "cllm.workers",
     ),
     "cllm.decoder": ("cllm.kernels", "cllm.engine", "cllm.lowering", "cllm.memory", "cllm.teams", "cllm.workers"),
-    "cllm.initialise": ("cllm.kernels",),
+    "cllm.initialise": ("cllm.kernels", "cllm.hooks.making"),
     "cllm.sampling": ("cllm.kernels", "cllm.floats"),
     "cllm.hooks": (),
     "cllm.sizing": ("cllm.hooks", "cllm.memory", "cllm.ops"),

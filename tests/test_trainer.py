@@ -325,7 +325,7 @@ def test_a_run_holds_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     train(config(tmp_path, "data.path=text.txt", OVERRIDES["plain"]), Path("run"))
     assert digest_of(tmp_path / "run") == RUNS["plain"]  # no path enters it
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert evaluate_run(Path("../run"), build_manager()).n_tokens > 0
+    assert evaluate_run(Path("../run"), build_manager()).validation.n_tokens > 0
     resumed = cllm.load_config("../run/config.toml", ["train.steps=13"])
     with cllm.Trainer(resumed, resume="../run") as trainer:
         assert len(list(trainer)) == 1

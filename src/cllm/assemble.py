@@ -30,7 +30,7 @@ from cllm.hooks.protocols import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
 from cllm.machine import default_threads
 from cllm.program import Program
-from cllm.sizing import memory_of, programs_of
+from cllm.sizing import decoding_of, memory_of, programs_of
 from cllm.state import TrainState
 from cllm.views import Views
 
@@ -42,7 +42,7 @@ class Outline:
     config: Config  # resolved: vocabulary, steps and every default written out
     batches: Batches
     program: Program  # training
-    evaluating: Program | None  # None where there is no validation part
+    evaluating: Program | None  # None where there is nothing to measure
     optimizer: Optimizer  # not initialised yet
     reducer: Reducer
     n_threads: int
@@ -66,7 +66,8 @@ class Assembly:
     batches: Batches
     program: Program  # training
     engine: Engine
-    evaluator: Engine | None  # None where there is no validation part
+    evaluator: Engine | None  # None where there is nothing to measure
+    decoding: Program | None  # None where no samples are wanted
     optimizer: Optimizer
     schedule: Schedule
     reducer: Reducer
@@ -126,8 +127,9 @@ def assemble(
     state = TrainState(program.parameters, first_parameters(), optimizer, all_checks)
     return Assembly(
         config=config, data=data, batches=known.batches, program=program, engine=engine, evaluator=evaluator,
-        optimizer=optimizer, schedule=plugins.make("schedule", config.schedule), reducer=known.reducer,
-        judges=Judges(all_checks), views=Views(program, engine, state, n_threads), state=state, n_threads=n_threads,
+        decoding=decoding_of(config, plugins) if train.sample_tokens else None, optimizer=optimizer,
+        schedule=plugins.make("schedule", config.schedule), reducer=known.reducer, judges=Judges(all_checks),
+        views=Views(program, engine, state, n_threads), state=state, n_threads=n_threads,
         first_parameters=first_parameters,
     )
 
@@ -135,7 +137,8 @@ def assemble(
 def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer | None = None) -> Outline:
     """All of a run that can be known before it takes memory. Raises MemoryLimitError if that would be too much."""
     config, batches = resolve(config, data, plugins)
-    n_threads, evaluates = config.train.threads or default_threads(), data.validation is not None
+    n_threads = config.train.threads or default_threads()
+    evaluates = data.validation is not None or bool(data.others)
     optimizer = plugins.make("optimizer", config.optimizer)
     if config.train.ema_decay > 0.0:
         optimizer = Averaging(optimizer, config.train.ema_decay)

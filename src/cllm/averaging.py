@@ -69,7 +69,7 @@ class Averaging:
 
 def average_of(state: Mapping[str, Any], n: int) -> Float32:
     """The average (n,) in the state of an optimizer. Raises CheckpointError where there is none, or another."""
-    average = state.get(AVERAGE)
+    average: Any = state.get(AVERAGE)
     is_array = isinstance(average, np.ndarray) and average.shape == (n,) and average.dtype == np.float32
     if is_array and isinstance(state.get(UPDATES), int):
         taken: Float32 = average

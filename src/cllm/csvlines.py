@@ -67,7 +67,9 @@ def _batch_of(column: int) -> Callable[[bytes], float]:
 
 
 def _cell(value: Any) -> str:
-    """A value on one line: nothing for None, "nan" and "inf" as programs read them, lists with semicolons."""
+    """A value on one line: nothing for None, "nan" and "inf" as programs read them, semicolons in lists and tables."""
+    if isinstance(value, Mapping):
+        value = [f"{name} {one}" for name, one in value.items()]
     if isinstance(value, list | tuple):
         return one_line("; ".join(map(str, value)))
     return "" if value is None else one_line(str(value))

@@ -22,7 +22,6 @@ class Evaluation:
     loss: float
     n_tokens: float
     n_bytes: int | None = None
-    warnings: tuple[str, ...] = ()
 
     @property
     def perplexity(self) -> float:

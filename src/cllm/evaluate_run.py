@@ -1,9 +1,9 @@
-"""Measures the newest checkpoint of a run on its whole validation part."""
+"""Measures the newest checkpoint of a run on its whole validation part, and on what `[data.evaluate]` names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,22 +21,36 @@ from cllm.machine import default_threads
 from cllm.resume import refuse_other_data
 
 
-def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> Evaluation:
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured; `warnings` tell of newer checkpoints that do not verify."""
+
+    validation: Evaluation | None
+    others: Mapping[str, Evaluation]  # by their names in [data.evaluate]
+    warnings: tuple[str, ...] = ()
+
+
+def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> Evaluated:
     """Loss, perplexity and bits per byte (None without a tokenizer). Raises DataError where nothing is held out."""
     model = load(path, plugins)
     config, cache = model.config, path / "data"
     with TemporaryDirectory() as temporary:
         data = open_run_data(config, plugins, cache if cache.exists() else Path(temporary))
         refuse_other_data(model.facts, data, "eval")
-        if data.validation is None:
-            raise DataError("eval", "data without a validation part", "one", "set [data] validation above 0")
+        sources = {"": data.validation} if data.validation is not None else {}
+        sources |= data.others
+        if not sources:
+            came, todo = "data without a validation part", "set [data] validation above 0, or [data.evaluate]"
+            raise DataError("eval", came, "one", todo)
         program = plugins.factory("model", config.model.family)(config.model, "evaluate")
         engine = Engine(program, config.train.batch_size, n_threads or default_threads())
-        batches = evaluation_batches(
-            data.validation, config.model.block_size, config.train.batch_size, documents=config.data.documents
-        )
-        measured = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
-        return replace(measured, warnings=model.warnings)
+        found = {}
+        for name, source in sources.items():
+            batches = evaluation_batches(
+                source, config.model.block_size, config.train.batch_size, documents=config.data.documents
+            )
+            found[name] = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
+        return Evaluated(found.pop("", None), found, model.warnings)
 
 
 def _byte_counter(tokenizer: Tokenizer | None) -> Callable[[ArrayLike], int] | None:

@@ -15,7 +15,6 @@ from cllm.assemble import kinds_of
 from cllm.averaging import average_of
 from cllm.checkpoint import Checkpoint, RunFacts
 from cllm.config import Config, load_config
-from cllm.data.streams import stream_decoder
 from cllm.data.tokenizerfile import FILE_NAME, load_tokenizer
 from cllm.decoder import Decoder
 from cllm.env import MOST_THREADS
@@ -29,11 +28,9 @@ from cllm.machine import default_threads
 from cllm.newfolder import new_folder
 from cllm.program import Program
 from cllm.runfolder import RunFolder
-from cllm.sampling import Sampling, choose
+from cllm.sampling import Sampling
 from cllm.state import check_tensors
-
-# Parameters of a model whose tokens threads share: they meet after every op, and a token of fewer has no work for that.
-WORTH_SHARING = 2_000_000
+from cllm.writing import usual_threads, write
 
 
 @dataclass(frozen=True)
@@ -87,25 +84,8 @@ class Model:
                 "generate", "a model of token files that do not say what made them", "a model whose tokenizer is known",
                 "train it on text, or on the files of `cllm prepare`",
             )
-        decoder = Decoder(self.decoding, self.parameters, n_threads or self._usual_threads())
-        written = stream_decoder(self.tokenizer)
-        logits = decoder.feed(self.tokenizer.encode(prompt or "\n"))
-        held = ""
-        for position in range(max_new_tokens):
-            token = choose(logits, sampling, position)
-            held += written.push([token])
-            if stop and stop in held:
-                yield held[: held.index(stop)]
-                return
-            # What may be the beginning of the stop text is held back until the next token tells.
-            n_held = _beginning(held, stop) if stop else 0
-            yield held[: len(held) - n_held]
-            held = held[len(held) - n_held :]
-            logits = decoder.feed([token])
-        yield held + written.finish()
-
-    def _usual_threads(self) -> int:
-        return default_threads() if self.decoding.n_parameters >= WORTH_SHARING else 1
+        decoder = Decoder(self.decoding, self.parameters, n_threads or usual_threads(self.decoding, default_threads()))
+        return write(decoder, self.tokenizer, prompt, max_new_tokens, sampling, stop)
 
 
 def _refuse_other_model(config: Config, saved: Checkpoint, path: Path) -> None:
@@ -114,11 +94,6 @@ def _refuse_other_model(config: Config, saved: Checkpoint, path: Path) -> None:
         if saved.facts.model_config.get(key) != told:
             came = f"{path} tells of a model with {key} = {told}, {saved.path} of {saved.facts.model_config.get(key)}"
             raise CheckpointError("load", came, "the config of the run", "bring it back from a backup")
-
-
-def _beginning(text: str, stop: str) -> int:
-    """Length of the longest end of `text` with which `stop` begins."""
-    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
 @standard_floats()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cllm.hooks.protocols import Optimizer, Reducer
 
 FLOAT = 4
-# Of a batch, for each token: inputs, targets, weights and documents, and what is needed besides while they are filled
-# (positions as int64, tokens as they are in the file, documents as int64); for each sequence, the place of its window.
+# Of a batch, for each token: inputs, targets, weights and documents, and what is needed besides while they are
+# filled (places as int64, tokens as they are in the file, documents as int64); for each sequence, where it begins.
 BATCH_TOKEN, FILLING_TOKEN, FILLING_SEQUENCE = 16, 29, 150
 SHARD = 100  # its boundaries, its sums and means of losses, its place in tables
 TWO_MOMENTS = 2 * FLOAT  # what an optimizer takes for each parameter if it does not say
@@ -48,6 +48,12 @@ def run_memory(
         "batches": tokens * (n_batches * BATCH_TOKEN + FILLING_TOKEN) + batch_size * FILLING_SEQUENCE,
         "evaluation": sum(evaluator.values()),
     }
+
+
+def decoder_memory(program: Program, n_threads: int) -> int:
+    """Bytes of a decoder."""
+    lowered = sizes(program, program.block_size, program.block_size)
+    return FLOAT * (lowered.arena + n_threads * lowered.scratch + lowered.packed)
 
 
 def engine_memory(

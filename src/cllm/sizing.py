@@ -7,10 +7,12 @@ import msgspec
 from cllm.config import Config
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.protocols import Optimizer, Reducer
-from cllm.memory import by_layers, run_memory
+from cllm.memory import by_layers, decoder_memory, run_memory
 from cllm.ops.cross_entropy import add_terms
 from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
+
+POSITIONS = 3 * 4  # bytes a token of positions in documents, of three batches at a time
 
 
 def programs_of(
@@ -27,6 +29,13 @@ def programs_of(
     return training, build(model, "evaluate") if evaluates else None
 
 
+def decoding_of(config: Config, plugins: Plugins, n_layer: int | None = None) -> Program:
+    """For samples."""
+    model = config.model if n_layer is None else msgspec.structs.replace(config.model, n_layer=n_layer)
+    program: Program = plugins.factory("model", model.family)(model, "decode")
+    return program
+
+
 def memory_of(
     config: Config, plugins: Plugins, optimizer: Optimizer, reducer: Reducer, n_threads: int, evaluates: bool
 ) -> dict[str, int]:
@@ -34,10 +43,15 @@ def memory_of(
     train = config.train
 
     def of_depth(n_layer: int) -> dict[str, int]:
-        return run_memory(
+        memory = run_memory(
             *programs_of(config, plugins, evaluates, n_layer), optimizer, reducer, batch_size=train.batch_size,
             n_threads=n_threads, micro_batch_size=train.micro_batch_size, executor=train.executor,
         )
+        if config.data.documents == "separate":
+            memory["batches"] += POSITIONS * config.tokens_per_step
+        if train.sample_tokens:
+            memory["samples"] = decoder_memory(decoding_of(config, plugins, n_layer), n_threads)
+        return memory
 
     memory = by_layers(of_depth, config.model.n_layer)
     if config.checkpoint.snapshot_mb:

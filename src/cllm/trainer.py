@@ -16,12 +16,11 @@ from cllm.arguments import check_trainer_arguments, labelled
 from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
-from cllm.data.batches import evaluation_batches
 from cllm.debug import Debug
 from cllm.earlier import Earlier
 from cllm.engine import Interrupted, ReducerFailed
 from cllm.errors import CheckpointError, InstabilityAbort
-from cllm.evaluate import Evaluation, evaluate
+from cllm.evaluate import Evaluation
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
 from cllm.hooks.calling import warn
@@ -33,6 +32,7 @@ from cllm.hooks.reports import RunInfo, StepReport
 from cllm.interrupts import Interrupts
 from cllm.judging import Judged, judge, update
 from cllm.ledger import Record
+from cllm.measuring import NOTHING_MEASURED, Measured, evaluate_source, measured
 from cllm.meter import Meter
 from cllm.progress import Pace
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
@@ -166,12 +166,10 @@ class Trainer:
             decision, updated = made.decision, made.decision.kind == "step"
             if decision.kind == "skip":
                 state.skip(batch.index)
-            evaluation = self.evaluate() if updated and self._is_due("eval") else None
-            if evaluation:
-                state.course.evaluated(evaluation.loss)
+            found = self._measured() if updated and self._is_due("eval") else NOTHING_MEASURED
             report = StepReport(
                 step=state.step if updated else made.view.step, n_steps=self.n_steps, batch_index=batch.index,
-                loss=made.gradient.loss, validation_loss=evaluation.loss if evaluation else None,
+                loss=made.gradient.loss, validation_loss=found.validation_loss,
                 gradient_norm=made.view.gradient_norm, learning_rate=made.learning_rate, clip=decision.clip,
                 n_tokens=batch.inputs.size, seconds=seconds,
                 tokens_per_second=pace.tokens_per_second(batch.inputs.size, seconds),
@@ -180,7 +178,7 @@ class Trainer:
                 eta_seconds=pace.eta(self.n_steps - state.step),
                 decision="drop" if updated and decision.shards else decision.kind, reasons=decision.reasons,
                 digest=state.digest() if updated and self._is_due("digest") else None,
-                dropped=tuple(sorted(decision.shards)),
+                dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
             )
             self._tell(report, made.is_news)
             if decision.kind == "rewind":
@@ -194,16 +192,19 @@ class Trainer:
 
     def evaluate(self) -> Evaluation | None:
         """The loss over the validation part, or as much of it as eval_batches says."""
-        parts, train = self.parts, self.config.train
+        parts = self.parts
         if parts.evaluator is None or parts.data.validation is None:
             return None
-        batches = evaluation_batches(
-            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None,
-            self.config.data.documents,
-        )
-        result = evaluate(parts.evaluator, parts.measured, batches)
+        result = evaluate_source(parts, parts.data.validation)
         self._validation = (self.state.step, result.loss)
         return result
+
+    def _measured(self) -> Measured:
+        """All that is due at an evaluation; the validation loss is one of the run's own course."""
+        validation = self.evaluate()
+        if validation:
+            self.state.course.evaluated(validation.loss)
+        return measured(self.parts, validation)
 
     @property
     def is_over(self) -> bool:

@@ -9,7 +9,7 @@ from cllm.config.compare import flatten, is_numeric
 from cllm.config.schema import DataConfig, MixturePart, ModelConfig, TrainConfig
 
 BASE = ["data.path=book.txt", "train.threads=1", "train.micro_batch_size=4", "model.vocab_size=65"]
-TABLES = ("mixture", "options", "tokenizer_options")  # of [data]
+TABLES = ("mixture", "options", "tokenizer_options", "evaluate")  # of [data]
 
 
 def test_every_key_is_either_numeric_or_free() -> None:
@@ -18,7 +18,7 @@ def test_every_key_is_either_numeric_or_free() -> None:
     keys += [f"model.{name}" for name in ModelConfig.__struct_fields__]
     keys += [f"data.{name}" for name in DataConfig.__struct_fields__ if name not in TABLES]
     keys += [f"data.mixture.{name}" for name in MixturePart.__struct_fields__]
-    keys += ["data.options.x", "data.tokenizer_options.x"]
+    keys += ["data.options.x", "data.tokenizer_options.x", "data.evaluate.x"]
     for key in keys:
         free = any(key == name or (name.endswith(".") and key.startswith(name)) for name in FREE_ON_RESUME)
         assert free != is_numeric(key), key

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_origin
@@ -18,7 +19,7 @@ import msgspec
 
 from cllm import env
 from cllm.cli import COMMANDS
-from cllm.config import schema
+from cllm.config import FREE_ON_RESUME, NUMERIC_KEYS, schema
 from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
@@ -28,7 +29,8 @@ from tests.docs.markdown import ROOT
 FOLDER = ROOT / "docs" / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
-    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule", "Sink",
+    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer",
+    "Schedule", "Sink",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
@@ -87,6 +89,13 @@ def parts() -> Iterator[str]:
         yield from table(("Name", "What it is", "Options and defaults"), rows)
 
 
+def resume() -> Iterator[str]:
+    lists = {"These decide bits, and are refused if they differ": NUMERIC_KEYS, "These are free": FREE_ON_RESUME}
+    for what, keys in lists.items():
+        names = ", ".join(code(f"{key}*" if key.endswith(".") else key) for key in keys)
+        yield from ("", *textwrap.wrap(f"{what}: {names}.", 118, break_long_words=False, break_on_hyphens=False))
+
+
 def hooks() -> Iterator[str]:
     for name, function in vars(hookspecs).items():
         if name.startswith("cllm_"):
@@ -124,8 +133,8 @@ def variables() -> Iterator[str]:
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
-    "commands": commands, "whole": whole, "config": config, "presets": presets, "parts": parts, "hooks": hooks,
-    "protocols": protocol_methods, "values": values, "variables": variables,
+    "commands": commands, "whole": whole, "config": config, "presets": presets, "resume": resume, "parts": parts,
+    "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
 }
 
 

@@ -44,9 +44,12 @@ class ConsoleSink:
         """Write a line if one is due."""
         decided = report.decision != "step" or report.reasons not in ((), self._reasons)
         self._reasons = report.reasons
-        stays = report.validation_loss is not None or decided or report.step == report.n_steps
+        measured = report.validation_loss is not None or report.evaluations
+        stays = measured or decided or report.step == report.n_steps
         if stays or report.step % self._every == 0:
-            self._write(progress_line(report), stays or not self._on_terminal)
+            self._write(progress_line(report), bool(stays) or not self._on_terminal)
+        if report.sample is not None:
+            self._write(f"  {report.sample!r}", stays=True)
 
     def close(self) -> None:
         """End the line, so that what comes next begins on a fresh one."""
@@ -113,6 +116,7 @@ def progress_line(report: StepReport) -> str:
         f"step {report.step + (not made)}/{report.n_steps}",
         f"loss {report.loss:.4f}",
         f"validation {report.validation_loss:.4f}" if report.validation_loss is not None else "",
+        *(f"{name} {loss:.4f}" for name, loss in report.evaluations.items()),
         f"{rate(report.tokens_per_second)} tokens/s",
         f"useful CPU {_percent(report.useful_cpu)}",
         f"ETA {duration(report.eta_seconds)}" if report.eta_seconds is not None else "",

@@ -1,4 +1,4 @@
-"""Measure a trained model on the whole validation part: loss, perplexity, bits per byte."""
+"""Measure a trained model on the whole validation part and on [data.evaluate]: loss, perplexity, bits per byte."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from cllm.cli.gathering import gathered_for
 from cllm.cli.options import add_json, add_plugin_options, add_threads, print_json
 from cllm.errors import count
+from cllm.evaluate import Evaluation
 from cllm.evaluate_run import evaluate_run
 from cllm.hooks.calling import warn
 
@@ -25,13 +26,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     plugins = gathered_for(options, options.folder)
-    result = evaluate_run(options.folder, plugins, options.threads)
-    warn(*result.warnings)
+    found = evaluate_run(options.folder, plugins, options.threads)
+    warn(*found.warnings)
     if options.json:
-        print_json({"loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte,
-                    "tokens": int(result.n_tokens)})
+        others = {name: _plain(result) for name, result in found.others.items()}
+        print_json({**(_plain(found.validation) if found.validation else {}), **({"others": others} if others else {})})
         return 0
+    if found.validation:
+        print(_told(found.validation))
+    for name, result in found.others.items():
+        print(f"{name}: {_told(result)}")
+    return 0
+
+
+def _plain(result: Evaluation) -> dict[str, float | None]:
+    return {
+        "loss": result.loss, "perplexity": result.perplexity, "bits_per_byte": result.bits_per_byte,
+        "tokens": int(result.n_tokens),
+    }
+
+
+def _told(result: Evaluation) -> str:
     bits = f", bits per byte {result.bits_per_byte:.4f}" if result.bits_per_byte is not None else ""
     tokens = count(int(result.n_tokens), "token")
-    print(f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}{bits} over {tokens}")
-    return 0
+    return f"loss {result.loss:.4f}, perplexity {result.perplexity:.3f}{bits} over {tokens}"

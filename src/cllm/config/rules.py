@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cllm.config.convert import choices, shown
-from cllm.config.schema import Config
+import msgspec
+
+from cllm.config.convert import choices, expected, shown
+from cllm.config.schema import Config, RunName
 from cllm.errors import ConfigError, did_you_mean
 from cllm.philox import SEED_BITS
 
@@ -99,11 +101,20 @@ def refuse_finite(what: str) -> None:
     _refuse(f"[checks] has {what}", "finite under its own name: it is always on", "remove it from [checks]")
 
 
+def _texts_have_names(config: Config) -> None:
+    for name in config.data.evaluate:
+        try:
+            msgspec.convert(name, RunName)
+        except msgspec.ValidationError:
+            _refuse(f"[data.evaluate] {shown(name)}", expected(RunName), "choose another name")
+
+
 RULES: tuple[Callable[[Config], None], ...] = (
     _heads_divide_channels,
     _dtype_is_there,
     _one_source,
     _paths_are_paths,
+    _texts_have_names,
     _one_length,
     _shards_fit_batch,
     _seed_is_half_a_key,

@@ -100,6 +100,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     documents: in a window: joined (one after the other), separate (none sees another), or padded (one in each)
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
+    evaluate: more to measure, by names: prepared data or text, of which the part for validation if there is one, or all
     """
 
     path: Text | None = None
@@ -112,6 +113,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     documents: Literal["joined", "separate", "padded"] = "joined"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
+    evaluate: dict[str, Text] = field(default_factory=dict)
 
     @property
     def tokenizer_file(self) -> str | None:
@@ -136,6 +138,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     threads: left out, the physical cores within affinity and quota; changes no bit
     executor: in which order threads and shards come, other than fused for tests; changes no bit
     digest_every: steps between digests in the ledger
+    sample_tokens: tokens that are written after each evaluation, to see what the model has learned; 0 for none
+    sample_prompt: what they go on from
     log_every: steps between progress lines
     inject_nan: the update, counted from 1, whose batch is given a NaN, to see what the run does then
     inject_nan_in: forward or, if it is left out, backward
@@ -155,6 +159,8 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     threads: Threads | None = None
     executor: Literal["fused", "permuted", "adversarial"] = "fused"
     digest_every: Count = 100
+    sample_tokens: CountOrZero = 0
+    sample_prompt: Text = "\n"
     log_every: Count = 10
     inject_nan: Count | None = None
     inject_nan_in: Literal["forward", "backward"] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class OpenData:
     train: Source
     validation: Source | None
     tokenizer: Tokenizer | None
+    others: Mapping[str, Source] = field(default_factory=dict)  # what is measured besides, by name
 
     @cached_property  # nanoGPT's files are read for it
     def digest(self) -> str:
@@ -53,7 +54,7 @@ class OpenData:
 
         Raises TokenFileError for one that was altered, or has tokens beyond its vocabulary.
         """
-        sources = [self.train] if self.validation is None else [self.train, self.validation]
+        sources = [self.train, *([] if self.validation is None else [self.validation]), *self.others.values()]
         files = [file for source in sources for file in source.parts]
         for file in {file.path: file for file in files if file.has_digest and not file.was_verified}.values():
             file.check_digest()
@@ -77,6 +78,11 @@ def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | N
 
     Raises DataError, TokenizerError, ConfigError and PluginError.
     """
+    data = _open_main(config, kinds, cache, vocab_size)
+    return replace(data, others=_others(data, config, kinds, cache, vocab_size)) if config.evaluate else data
+
+
+def _open_main(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None) -> OpenData:
     if config.mixture:
         return _mixed(
             config.mixture, [_open_path(part.path, config, kinds, cache, vocab_size) for part in config.mixture]
@@ -87,7 +93,25 @@ def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | N
     return _open_path(config.path or "", config, kinds, cache, vocab_size)
 
 
-def _open_path(name: str, config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None) -> OpenData:
+def _others(
+    data: OpenData, config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None
+) -> dict[str, Source]:
+    """What `[data.evaluate]` names: the part for validation where there is one, or all."""
+    plain = msgspec.structs.replace(config, validation=0.0, loader=None)
+    others: dict[str, Source] = {}
+    for name, path in config.evaluate.items():
+        opened = _open_path(path, plain, kinds, cache, vocab_size, data.tokenizer)
+        others[name] = source = opened.validation or opened.train
+        if source.tokenizer_digest != data.tokenizer_digest or source.vocab_size > data.train.vocab_size:
+            came = f"[data.evaluate] {name}: {path} has other tokens than the training part"
+            raise DataError("data", came, "one tokenizer for all", "prepare it with the tokenizer.json of the other")
+    return others
+
+
+def _open_path(
+    name: str, config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None, tokenizer: Tokenizer | None = None
+) -> OpenData:
+    """tokenizer: of text, instead of the one that the config names."""
     path = Path(name).expanduser()
     if (path / TRAIN_FILE).is_file():
         return _open_prepared(path, kinds)
@@ -99,7 +123,7 @@ def _open_path(name: str, config: DataConfig, kinds: Kinds, cache: Path, vocab_s
         raise DataError("data", f"{path} has {there[0]} alone", " and ".join(_NANOGPT), todo)
     if path.suffix in _TOKEN_FILES:
         return _open_token_file(TokenFile.open(path, vocab_size), config.validation, kinds)
-    return _open_text("text", {"source": name}, config, kinds, cache)
+    return _open_text("text", {"source": name}, config, kinds, cache, tokenizer)
 
 
 def _open_prepared(folder: Path, kinds: Kinds) -> OpenData:
@@ -152,10 +176,13 @@ def _tokenizer_beside(file: TokenFile, kinds: Kinds) -> Tokenizer | None:
     return tokenizer
 
 
-def _open_text(loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path) -> OpenData:
+def _open_text(
+    loader: str, options: Mapping[str, Any], config: DataConfig, kinds: Kinds, cache: Path,
+    own: Tokenizer | None = None,
+) -> OpenData:
     dataset = kinds.dataset(loader, options)
     refuse_streams(dataset, "data", "and text is read twice: to know it again, and to tokenise it")
-    tokenizer, how = chosen_tokenizer(config, kinds)
+    tokenizer, how = chosen_tokenizer(config, kinds) if own is None else (own, None)
     key = {
         "version": CACHE_VERSION,
         "loader": loader,

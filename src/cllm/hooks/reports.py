@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +135,5 @@ class StepReport:
     reasons: tuple[str, ...]  # why, each with the label of its check
     digest: str | None  # of parameters, optimizer and cursor; None where this step has none
     dropped: tuple[int, ...] = ()  # shards that were left out
+    evaluations: Mapping[str, float] = field(default_factory=dict)  # losses over [data.evaluate], by name
+    sample: str | None = None  # what the model wrote after the evaluation, the prompt left out

@@ -89,6 +89,9 @@ def _curves(figure: Figure, run: Run, label: str, number: int) -> Iterator[Curve
     yield Curve(label, number, thinned(history.steps, values), is_thin=bool(over))
     if over:
         yield Curve(label, number, over, what)
+    if figure.column == "loss":
+        for name, found in history.others.items():
+            yield Curve(label, number, thinned([step for step, _ in found], [loss for _, loss in found]), name)
 
 
 def _marks(run: Run, label: str, number: int, n_runs: int) -> Iterator[Mark]:

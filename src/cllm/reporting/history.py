@@ -19,6 +19,7 @@ from cllm.atomic import disk_errors
 from cllm.errors import RunFolderError
 from cllm.jsonl import whole_lines
 
+MOST_SAMPLES = 64
 COLUMNS = ("loss", "gradient_norm", "learning_rate", "tokens_per_second", "useful_cpu", "load_balance")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -40,6 +41,8 @@ class Line(msgspec.Struct):
     useful_cpu: Value = None
     load_balance: Value = None
     clip: Value = None
+    evaluations: dict[str, Value] = {}
+    sample: str | None = None
     decision: str = "step"
     reasons: tuple[str, ...] = ()
 
@@ -62,6 +65,8 @@ class History:
     columns: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in COLUMNS})
     evaluated: array[int] = field(default_factory=lambda: array("q"))  # steps after which there was an evaluation
     validation: array[float] = field(default_factory=lambda: array("d"))  # the loss that it found
+    others: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # by name: step and loss of other texts
+    samples: list[tuple[int, str]] = field(default_factory=list)  # step and what the model wrote then
     events: list[Event] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # of decisions, and of clipped updates
     n_steps: int = 0  # that the run shall make
@@ -84,6 +89,10 @@ class History:
             if line.validation_loss is not None:
                 self.evaluated.append(line.step)
                 self.validation.append(finite(line.validation_loss))
+            for name, loss in line.evaluations.items():
+                self.others.setdefault(name, []).append((line.step, finite(loss)))
+            if line.sample is not None:
+                self._keep(line.step, line.sample)
 
     def best(self) -> tuple[int, float] | None:
         """The step with the least validation loss, and that; None where there was no evaluation."""
@@ -113,6 +122,14 @@ class History:
                 del column[kept:]
             kept = bisect_left(self.evaluated, step)
             del self.evaluated[kept:], self.validation[kept:]
+            self.samples = [one for one in self.samples if one[0] < step]
+            self.others = {name: [one for one in found if one[0] < step] for name, found in self.others.items()}
+
+    def _keep(self, step: int, sample: str) -> None:
+        """Of many samples every second one, and again; the last is always there."""
+        if len(self.samples) >= MOST_SAMPLES:
+            del self.samples[1::2]
+        self.samples.append((step, sample))
 
 
 def finite(value: Value) -> float:

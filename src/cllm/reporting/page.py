@@ -24,10 +24,12 @@ EVENT = ("run", "step", "decision", "loss", "why")
 NOTE = "Time and tokens per second are of steps alone, without evaluations and saves."
 MANY = 4
 MOST_EVENTS = 100  # of a run, in the table; marks show all
+MOST_SHOWN = 6  # samples of a run
 
 STYLE = CHART_STYLE + """
 body { max-width: 76em; }
 .many td, .many th { white-space: nowrap; } .many td:last-child, .events td:last-child { min-width: 13em; }
+.samples pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
 .many td:last-child { white-space: normal; } th .key { min-width: 6.5em; } small, .note { color: var(--faint); }
 """
 
@@ -38,7 +40,7 @@ def page(runs: Sequence[Run]) -> str:
     title = labels[0] if len(runs) == 1 else f"{len(runs)} runs: {', '.join(labels)}"
     parts = [
         f"<h1>{escape(title)}</h1>", _table(runs, labels), *_silent(runs, labels),
-        f'<div class="charts">{"".join(charts(runs, labels))}</div>', *_events(runs, labels),
+        f'<div class="charts">{"".join(charts(runs, labels))}</div>', *_events(runs, labels), *_samples(runs, labels),
         *_config_differences(runs, labels), "<h2>Configs</h2>", *map(_config, runs, labels),
         f'<p class="note">Written by cllm {escape(__version__)}.</p>',
     ]
@@ -114,6 +116,25 @@ def _event_lines(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[Sequenc
         for event in run.history.events[:MOST_EVENTS]:
             loss, why = known(event.loss, ".4g"), "; ".join(event.reasons)
             yield key(label, number), f"{event.step:,}", event.kind, loss, why
+
+
+def _samples(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
+    """What the models wrote, from the first evaluation to the last."""
+    if not any(run.history.samples for run in runs):
+        return
+    yield "<h2>Samples</h2>"
+    for run, label in zip(runs, labels, strict=True):
+        lines = [(f"{step:,}", Markup(f"<pre>{escape(text)}</pre>")) for step, text in _spread(run.history.samples)]
+        if lines:
+            named = f"<p>{escape(label)}, from {escape(repr(run.config.train.sample_prompt))} on:</p>"
+            yield f'{named}<div class="samples">{rows(("step", "text"), lines)}</div>'
+
+
+def _spread(samples: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """At most MOST_SHOWN of them, the first and the last included."""
+    n = min(len(samples), MOST_SHOWN)
+    for number in range(n):
+        yield samples[number * (len(samples) - 1) // max(1, n - 1)]
 
 
 def _config_differences(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
