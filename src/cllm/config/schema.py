@@ -47,6 +47,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rmsnorm_epsilon: of llama: added to the mean square; 1e-6
     qk_norm: of llama: whether the queries and keys of each head are normalised, as in Qwen3; false
     tie_embeddings: of llama: whether the head is the token embedding; false
+    options: of a plugin's family: what it has of its own
     """
 
     family: Text = "gpt2"
@@ -68,6 +69,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rmsnorm_epsilon: Positive | None = None
     qk_norm: bool | None = None
     tie_embeddings: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 FAMILY_OPTIONS = (

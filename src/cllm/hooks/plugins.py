@@ -26,7 +26,7 @@ KNOWN_PACKAGES: Mapping[str, str] = {
 PLACES: Mapping[str, tuple[str, str]] = {
     "dataset": ("[data] loader", "[data.options]"),
     "tokenizer": ("[data] tokenizer", "[data.tokenizer_options]"),
-    "model": ("[model] family", "[model]"),
+    "model": ("[model] family", "[model.options]"),
     "initializer": ("[initializer] name", "[initializer]"),
     "reducer": ("[reducer] name", "[reducer]"),
     "check": ("[checks.{}] name", "[checks.{}]"),
@@ -148,6 +148,8 @@ class Plugins:
         self._events.fire(event, **values)
 
     def _complete_model(self, model: ModelConfig) -> ModelConfig:
+        completed = self._completed("model", Part(model.family, model.options))
+        model = msgspec.structs.replace(model, options=completed.options)
         options = self.find("model", model.family).family_options(model)
         if options is None:
             return model

@@ -74,6 +74,7 @@ class TokenizerSpec(Spec):
 class ModelSpec(Spec):
     """A model family, `[model] family`. The factory is the builder itself: (ModelConfig, mode) -> Program.
 
+    config: of what stands in `[model.options]`, which comes to the builder as `ModelConfig.options`, completed.
     options: (ModelConfig) -> dict of those of config.FAMILY_OPTIONS that the family has, with their defaults; without
     it a family may be given any of them.
     """
