@@ -1,6 +1,6 @@
 """Every bad input of the tables is refused: by its typed error, one line of four parts, and nothing is left behind."""
 
-from __future__ import annotations
+from __future__ import os
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def refused() -> Iterator[list[str]]:
     record("bad_inputs", tried=len(CASES), refused=len(names))
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60 if "asan" in os.environ.get("LD_PRELOAD", "") else 10)  # a sanitizer takes its time
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_is_refused(
     case: Case, refused: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
