@@ -70,6 +70,15 @@ def test_every_class_has_its_section_and_every_section_its_class() -> None:
     assert len(sections()) >= 14
 
 
+def test_packages_in_plugins_have_none_of_their_own() -> None:
+    """They use cllm's; one that has its own needs a section, too."""
+    names = {kind.__name__ for kind in kinds()}
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("src/**/*.py")]
+    assert len(sources) > 4
+    bases = [base for text in sources for base in re.findall(r"^class \w+\((?:\w+\.)?(\w+)\b", text, re.MULTILINE)]
+    assert bases and not names & set(bases)
+
+
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
 def test_its_example_is_what_happens(kind: type[CllmError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noted = prepare(tmp_path, monkeypatch)
