@@ -12,19 +12,22 @@
 #include <dlfcn.h>
 #include <omp.h>
 
-/* Compilers call these by themselves; gcc the first, clang the second. Data, for their types are the compiler's secret. */
-extern char region_of_gcc __asm__("GOMP_parallel") __attribute__((weak));
-extern char region_of_clang __asm__("__kmpc_fork_call") __attribute__((weak));
+/* What the compiler calls by itself to begin a region. Data, for its type is the compiler's secret. */
+#if defined(__clang__)
+extern char region __asm__("__kmpc_fork_call");
+#else
+extern char region __asm__("GOMP_parallel");
+#endif
 
-#define N_OPENMP_FUNCTIONS 5
+#define N_OPENMP_FUNCTIONS 4
 static const char *openmp_library(int i)
 {
     const void *functions[N_OPENMP_FUNCTIONS] = {
-        &region_of_gcc, &region_of_clang, (const void *)omp_get_thread_num, (const void *)omp_get_num_threads,
+        &region, (const void *)omp_get_thread_num, (const void *)omp_get_num_threads,
         (const void *)omp_pause_resource_all,
     };
     Dl_info found;
-    return functions[i] && dladdr(functions[i], &found) ? found.dli_fname : NULL;
+    return dladdr(functions[i], &found) ? found.dli_fname : NULL;
 }
 #else
 #define N_OPENMP_FUNCTIONS 0
