@@ -124,7 +124,7 @@ def test_every_instruction_set(isa: str, tmp_path: Path, held: list[tuple[str, i
         folder.mkdir()
     run = subprocess.run(
         [sys.executable, "-c", CHILD, *map(str, folders)], env={**os.environ, "CLLM_ISA": isa},
-        capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True,
     )
     assert run.stdout.split() == [isa, *GRADIENTS.values(), *RUNS.values()]
     held += [(name, 1) for name in GRADIENTS] + [(f"run {name}", N_STEPS["resumed"]) for name in RUNS]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests.layers import imports, in_layer, modules
@@ -132,32 +128,3 @@ def test_env_alone_reads_the_switches() -> None:
         module for module, path in modules().items() if "environ" in path.read_text() or "getenv" in path.read_text()
     }
     assert readers == {"cllm.env"}
-
-
-def run_help(*options: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from cllm.cli import main; sys.argv = ['cllm', '--help']; main()"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPROFILEIMPORTTIME"}
-    return subprocess.run(
-        [sys.executable, *options, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-
-
-def test_help_imports_no_numpy() -> None:
-    run = run_help("-X", "importtime")
-    assert "train" in run.stdout
-    imported = {line.rsplit("|", 1)[1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
-    assert "cllm.cli" in imported
-    assert not {name for name in imported if name.split(".")[0] in ("numpy", "msgspec", "pluggy", "safetensors")}
-
-
-def test_help_answers_in_150_milliseconds() -> None:
-    """Of processor time, for other processes may have the machine; it waits for nothing. The best of some."""
-    best = float("inf")
-    for _ in range(10):
-        before = os.times()
-        run_help()
-        after = os.times()
-        best = min(best, after.children_user + after.children_system - before.children_user - before.children_system)
-        if best < 0.150:
-            return
-    pytest.fail(f"cllm --help took {best:.3f} s at best")

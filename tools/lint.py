@@ -32,6 +32,8 @@ EXEMPT = (
     ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/split.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/_kernels/team.h", "omp_get_num_threads", "whether a team can meet: who computes an element, not how"),
+    ("src/cllm/_kernels/runtime.h", "omp_get_thread_num", "which library it is from: it is not called"),
+    ("src/cllm/_kernels/runtime.h", "omp_get_num_threads", "which library it is from: it is not called"),
     ("src/cllm/disorder.py", "from random", "in which order threads come: no bit may depend on it"),
     ("src/cllm/sampling.py", "add.accumulate", "NumPy documents it as one chain in ascending order"),
     ("src/cllm/progress.py", "import statistics", "seconds of steps, which are shown and decide nothing"),

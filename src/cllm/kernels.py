@@ -32,7 +32,7 @@ __all__ = [
     "BF16_NATIVE", "CHECKED", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add",
     "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
     "leave_floats", "lion", "log64", "map_float32", "matmul", "multiply_add", "normal", "op_kernels", "ordered_sum",
-    "pow64", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
+    "pow64", "refuse_two_runtimes", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -89,6 +89,21 @@ else:
     _reduce = _load("reduce")
     _scalars = _load("scalars")
 
+# All at once: what another package loads in between could bring a second OpenMP runtime to those that come later.
+_OPS = {name: _load(name) for name in OP_MODULES}
+
+
+def refuse_two_runtimes(libraries: Sequence[str]) -> None:
+    """Raise KernelError where the functions of OpenMP come from several files: then threads do not know each other."""
+    if len(libraries) > 1:
+        raise KernelError(
+            "OpenMP", f"its functions come from {' and from '.join(libraries)}", "one library for all of them",
+            "import cllm before the package that brings the other, or in a process without it",
+        )
+
+
+refuse_two_runtimes(cpu.openmp_libraries())
+
 if hasattr(os, "register_at_fork"):
     # A forked child inherits libgomp's pool without its threads and would wait for them for ever.
     os.register_at_fork(before=cpu.pause)
@@ -101,7 +116,8 @@ tanh64, erf64 = _scalars.tanh64, _scalars.erf64
 
 def use_native_bf16(native: bool) -> bool:
     """Multiply bfloat16 by the processor's own instruction, or not; returns whether it is now. No bit depends on it."""
-    built = [_load(module).use_native(native and cpu.bf16()) for module in BF16_MODULES]
+    modules = [executor if name == "executor" else _OPS[name] for name in BF16_MODULES]
+    built = [module.use_native(native and cpu.bf16()) for module in modules]
     return native and cpu.bf16() and all(built)
 
 
@@ -112,8 +128,8 @@ def op_kernels() -> dict[str, int]:
     """Addresses of all op kernels, by symbol such as "linear_forward"."""
     return {
         symbol: executor.address_of(capsule)
-        for module in OP_MODULES
-        for symbol, capsule in _load(module).KERNELS.items()
+        for module in _OPS.values()
+        for symbol, capsule in module.KERNELS.items()
     }
 
 

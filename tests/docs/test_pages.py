@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from operator import attrgetter
@@ -21,9 +20,8 @@ import pytest
 
 from cllm.config import Config, from_mapping
 from tests.data.helpers import huggingface_tokenizers
-from tests.docs.inputs import a_book, a_squad_file
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
-from tests.docs.output import difference
+from tests.docs.running import lay_out, run_page
 
 RUN = ("console", "python")
 DATA = ("toml", "json")
@@ -38,14 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if shutil.which("cllm") is None:
         give_up = pytest.fail if os.environ.get("CLLM_EXPECT_ON_PATH") == "1" else pytest.skip
         give_up("the command cllm is not on the PATH: install the package, as tox does")
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    examples = ROOT / "docs" / "examples"
-    if examples.is_dir():
-        shutil.copytree(examples, tmp_path / "docs" / "examples")
-    (tmp_path / "book.txt").write_text(a_book(), encoding="utf-8")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "shakespeare.txt").write_text(a_book(), encoding="utf-8")
-    (tmp_path / "train-v2.0.json").write_text(a_squad_file(), encoding="utf-8")
+    lay_out(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # `python -m benchmarks.compare`, as from the project's folder
     monkeypatch.delenv("CLLM_ISA", raising=False)
@@ -56,17 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
     if any(block.note("needs") for block in blocks(ROOT / name)):
         huggingface_tokenizers()
-    digests: dict[str, str] = {}
-    for block in blocks(ROOT / name):
-        target = block.note("file")
-        if target is not None:
-            (folder / target).write_text(block.adapted(block.text), encoding="utf-8")
-        elif block.note("skip"):
-            continue
-        elif block.language == "python":
-            _run_python(block, folder)
-        elif block.language == "console":
-            _run_commands(block, folder, digests)
+    run_page(ROOT / name, folder, dict(os.environ), sys.executable)
 
 
 def test_a_page_says_what_its_blocks_are() -> None:
@@ -103,25 +84,3 @@ def test_what_is_shown_as_data_is_what_it_says(block: Block) -> None:
         from_mapping({"data": {"path": "book.txt"}, "train": {"steps": 1}, **tables})
     else:
         assert set(tables) <= {"project", "build-system"}, f"{block.place}: neither a config nor a pyproject.toml"
-
-
-def _run_commands(block: Block, folder: Path, digests: dict[str, str]) -> None:
-    commands = block.commands()
-    for number, (command, shown) in enumerate(commands, 1):
-        wanted = int(block.note("exit") or 0) if number == len(commands) else 0
-        run = _run(["bash", "-c", block.adapted(command)], folder)
-        assert run.returncode == wanted, f"{block.place}: {command}\nexit {run.returncode}\n{run.stdout}"
-        problem = difference(shown, run.stdout, digests)
-        assert problem is None, f"{block.place}: {command}\n{problem}"
-
-
-def _run_python(block: Block, folder: Path) -> None:
-    run = _run([sys.executable, "-c", block.adapted(block.text)], folder)
-    assert run.returncode == 0, f"{block.place}:\n{run.stdout}"
-
-
-def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, text=True, encoding="utf-8", errors="replace", timeout=120, check=False,
-    )

@@ -5,6 +5,10 @@ from libc.stdint cimport uint64_t, uintptr_t
 
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave
 
+cdef extern from "runtime.h":
+    const int N_OPENMP_FUNCTIONS
+    const char *openmp_library(int i)
+
 cdef extern from *:
     """
     #if defined(_OPENMP)
@@ -100,6 +104,12 @@ def openmp_threads():
 def pause():
     """Ends OpenMP's thread pool; the next region starts another."""
     openmp_pause()
+
+
+def openmp_libraries():
+    """The files that the functions of OpenMP in use come from, each once; empty where that cannot be asked."""
+    found = {openmp_library(i) for i in range(N_OPENMP_FUNCTIONS) if openmp_library(i) is not NULL}
+    return sorted(name.decode("utf-8", "surrogateescape") for name in found)
 
 
 def optimised():

@@ -40,6 +40,7 @@ def facts() -> dict[str, Any]:
         "bf16": "native" if kernels.BF16_NATIVE else "emulated",
         "openmp": int(kernels.OPENMP > 0),
         "openmp_version": kernels.OPENMP,
+        "openmp_library": " ".join(cpu.openmp_libraries()) or None,
         "abi3": int(cpu.limited_api()),
         "optimised": int(cpu.optimised()),
         "checked": int(cpu.checked()),
