@@ -1,7 +1,8 @@
 """Every bad input of the tables is refused: by its typed error, one line of four parts, and nothing is left behind."""
 
-from __future__ import os
+from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
