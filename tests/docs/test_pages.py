@@ -6,6 +6,7 @@ book.txt, train-v2.0.json (both small and generated), configs/ and docs/examples
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -27,9 +28,18 @@ from tests.docs.output import difference
 
 RUN = ("console", "python")
 DATA = ("toml", "json")
-SHOWN_ONLY = ("", "text", "c", "cython")
+SHOWN_ONLY = ("", "text", "c", "cython", "dockerfile")
 BY_PLACE = attrgetter("place")
 
+
+def hatchling() -> object:
+    """What builds the packages of the tutorials; tox -e docs has it."""
+    if os.environ.get("CLLM_EXPECT_ON_PATH") == "1":
+        return importlib.import_module("hatchling")
+    return pytest.importorskip("hatchling", reason="tox -e docs has it")
+
+
+NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling}
 names = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -47,26 +57,33 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "shakespeare.txt").write_text(a_book(), encoding="utf-8")
     (tmp_path / "train-v2.0.json").write_text(a_squad_file(), encoding="utf-8")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # `python -m benchmarks.compare`, as from the project's folder
+    # `python -m benchmarks.compare`, as from the project's folder; and what a page installs, for that page alone
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path / "installed")]))
     monkeypatch.delenv("CLLM_ISA", raising=False)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", [n for n in names if any(b.language in RUN for b in blocks(ROOT / n))])
 def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
-    if any(block.note("needs") for block in blocks(ROOT / name)):
-        huggingface_tokenizers()
+    for package in {block.note("needs") for block in blocks(ROOT / name)} - {None}:
+        NEEDS[str(package)]()
     digests: dict[str, str] = {}
+    cells: list[Block] = []
     for block in blocks(ROOT / name):
         target = block.note("file")
         if target is not None:
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
             (folder / target).write_text(block.adapted(block.text), encoding="utf-8")
         elif block.note("skip"):
             continue
+        elif block.note("cell"):
+            cells.append(block)
         elif block.language == "python":
-            _run_python(block, folder)
+            _run_python([block], folder)
         elif block.language == "console":
             _run_commands(block, folder, digests)
+    if cells:
+        _run_python(cells, folder)
 
 
 def test_a_page_says_what_its_blocks_are() -> None:
@@ -87,6 +104,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"|pkill -USR1 "  # to a run that has to go on meanwhile
         r"|cllm plugins show (parquet|robust|tensorboard|zclip)$|cd plugins/cllm-\w+ "  # installed in tox's
         r"|cllm prepare parquet\.rows "  # environment plugins alone
+        r"|docker (build|run) "  # needs a daemon
         r"|tensorboard --logdir "  # serves until it is stopped
     )
     assert all(allowed.match(command) for command in skipped), skipped
@@ -102,7 +120,8 @@ def test_what_is_shown_as_data_is_what_it_says(block: Block) -> None:
     if set(tables) <= {field.name for field in msgspec.structs.fields(Config)}:
         from_mapping({"data": {"path": "book.txt"}, "train": {"steps": 1}, **tables})
     else:
-        assert set(tables) <= {"project", "build-system"}, f"{block.place}: neither a config nor a pyproject.toml"
+        known = {"project", "build-system", "tool"}
+        assert set(tables) <= known, f"{block.place}: neither a config nor a pyproject.toml"
 
 
 def _run_commands(block: Block, folder: Path, digests: dict[str, str]) -> None:
@@ -115,9 +134,10 @@ def _run_commands(block: Block, folder: Path, digests: dict[str, str]) -> None:
         assert problem is None, f"{block.place}: {command}\n{problem}"
 
 
-def _run_python(block: Block, folder: Path) -> None:
-    run = _run([sys.executable, "-c", block.adapted(block.text)], folder)
-    assert run.returncode == 0, f"{block.place}:\n{run.stdout}"
+def _run_python(cells: list[Block], folder: Path) -> None:
+    """One block, or a notebook's cells, as one program."""
+    run = _run([sys.executable, "-c", "\n".join(cell.adapted(cell.text) for cell in cells)], folder)
+    assert run.returncode == 0, f"{cells[0].place}:\n{run.stdout}"
 
 
 def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
