@@ -29,7 +29,6 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
-pygments_style, pygments_dark_style = "friendly", "native"
 
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<path>[^)#:]+?)(?P<anchor>#[^)]*)?\)")
 _COMMENT = re.compile(r"^<!-- .*?-->\n", re.DOTALL | re.MULTILINE)
@@ -45,11 +44,11 @@ def adapted(app: Any, name: str, source: list[str]) -> None:
 
 
 def contents(text: str) -> str:
-    """Hidden tables of contents: for each section of the index, the pages that it links."""
+    """Hidden tables of contents: for each section of the index, the pages that it links, under its names for them."""
     tables = []
     for section in _SECTION.finditer(text):
-        pages = [link["path"].removesuffix(".md") for link in _LINK.finditer(section["text"])
-                 if link["path"].endswith(".md")]
+        links = [link for link in _LINK.finditer(section["text"]) if link["path"].endswith(".md")]
+        pages = [f"{' '.join(link['text'].split())} <{link['path'].removesuffix('.md')}>" for link in links]
         options = f":hidden:\n:caption: {section['title']}"
         tables.append("\n".join(["\n```{toctree}", options, "", *pages, "```\n"]))
     return "".join(tables)

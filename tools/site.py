@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,9 +42,9 @@ class Page(HTMLParser):
 
 def build(out: Path) -> None:
     """Raises CalledProcessError where Sphinx warns or fails."""
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
-    command += ["-c", "docs", "-d", str(out.with_name(f"{out.name}.doctrees")), ".", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "sphinx", "-q", "-E", "-a", "-W", "--keep-going", "-b", "html"]
+    with TemporaryDirectory() as pickles:
+        subprocess.run([*command, "-c", "docs", "-d", pickles, ".", str(out)], cwd=ROOT, check=True)
 
 
 def problems(out: Path) -> Iterator[str]:
