@@ -98,7 +98,7 @@ def test_a_reader_is_told_the_names_of_files() -> None:
     for page in PAGES:
         seen = re.sub(r"<!-- .*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for block in blocks(page):
-            assert (block.note("file") or "") in seen, f"{block.place}: {block.note('file')} is named in a comment alone"
+            assert (block.note("file") or "") in seen, f"{block.place}: its file is named in a comment alone"
 
 
 def test_only_what_no_test_can_do_is_skipped() -> None:
