@@ -61,7 +61,8 @@ def a_batch(program: Program, batch_size: int, index: int = 3) -> Any:
     targets[0, :3] = -1
     weights = np.ones(targets.shape, dtype=np.float32)
     weights[:, ::3] = 0.5
-    return SimpleNamespace(index=index, inputs=np.ascontiguousarray(windows[:, :-1]), targets=targets, weights=weights)
+    inputs = np.ascontiguousarray(windows[:, :-1])
+    return SimpleNamespace(index=index, inputs=inputs, targets=targets, weights=weights, positions=None)
 
 
 def digest(array: np.ndarray) -> str:

@@ -16,6 +16,7 @@ from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError
 from cllm.machine import cores
 from cllm.models.gpt2 import build
 from cllm.reference import Reference
+from cllm.stepping import Stepper, compare
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest, shape
 
 
@@ -52,6 +53,69 @@ def test_lockstep_changes_no_bit(name: str, vocab_size: int | None) -> None:
                 found = engine.gradient(parameters, batch, Tree())
                 assert digest(found.gradient) == digest(alone.gradient)
                 assert (found.loss, found.shard_losses) == (alone.loss, alone.shard_losses)
+
+
+def with_documents(batch: Any, starts: tuple[int, ...]) -> Any:
+    """The batch with documents that begin at these places of every row."""
+    places = np.arange(batch.inputs.shape[1], dtype=np.int32)
+    begins = np.array((0, *starts))
+    positions = places - begins[np.searchsorted(begins, places, side="right") - 1]
+    batch.positions = np.tile(positions.astype(np.int32), (len(batch.inputs), 1))
+    return batch
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_documents_that_are_kept_apart_have_one_digest_and_agree_with_the_reference(name: str) -> None:
+    program, parameters = a_model(name)
+    batch, digests = with_documents(a_batch(program, 5), (3, 4, 9)), set()
+    for n_threads, each, lockstep in ((1, 1, False), (2, 1, False), (3, 3, False), (2, 2, True)):
+        engine = Engine(program, 5, n_threads, seed=7, threads_per_shard=each, lockstep=lockstep)
+        result = engine.gradient(parameters, batch, Tree())
+        digests.add((digest(result.gradient), result.loss))
+    assert len(digests) == 1
+    assert digest(engine.gradient(parameters, a_batch(program, 5), Tree()).gradient) not in {d for d, _ in digests}
+    n_compared = compare(Stepper(program, 5, seed=7), parameters, batch)
+    assert n_compared > 10
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_batch_of_short_rows_is_that_of_long_ones_with_padding(name: str) -> None:
+    """The same losses; the gradients too, but for dropout, whose masks are those of a row's length."""
+    program, parameters = a_model(name)
+    long, time = a_batch(program, 5), 7
+    long.targets[:, time:], long.weights[:, time:], long.inputs[:, time:] = -1, 0.0, 0
+    arrays = {part: np.ascontiguousarray(getattr(long, part)[:, :time]) for part in ("inputs", "targets", "weights")}
+    short = SimpleNamespace(index=long.index, positions=None, **arrays)
+    found = []
+    for n_threads, each, lockstep in ((1, 1, False), (2, 1, False), (3, 3, False), (2, 2, True)):
+        engine = Engine(program, 5, n_threads, seed=7, threads_per_shard=each, lockstep=lockstep)
+        result = engine.gradient(parameters, short, Tree())
+        found.append((digest(result.gradient), result.loss))
+        padded = engine.gradient(parameters, long, Tree()).gradient.copy()
+        assert found[-1] == (digest(engine.gradient(parameters, short, Tree()).gradient), result.loss)
+    assert len(set(found)) == 1
+    assert compare(Stepper(program, 5, seed=7), parameters, short) > 10
+    if "dropout" not in CONFIGS[name]:
+        error = np.linalg.norm(padded - result.gradient)
+        assert error <= (1e-2 if "bf16" in name else 1e-6) * np.linalg.norm(padded)
+
+
+def test_a_batch_of_another_shape_is_refused() -> None:
+    program, parameters = a_model("plain")
+    engine = Engine(program, 5, 1)
+    for change in ({"batch": 4}, {"time": program.block_size + 1}):
+        size = {"batch": 5, "time": program.block_size, **change}
+        shape_ = (size["batch"], size["time"])
+        wrong = SimpleNamespace(
+            index=0, inputs=np.zeros(shape_, np.int32), targets=np.zeros(shape_, np.int32),
+            weights=np.ones(shape_, np.float32), positions=None,
+        )
+        with pytest.raises(KernelError, match="match batch_size and block_size"):
+            engine.gradient(parameters, wrong, Tree())
+    torn = a_batch(program, 5)
+    torn.positions = np.zeros((5, 3), np.int32)
+    with pytest.raises(KernelError, match="match batch_size and block_size"):
+        engine.gradient(parameters, torn, Tree())
 
 
 def test_large_models_go_in_lockstep_and_small_ones_do_not() -> None:

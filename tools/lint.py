@@ -26,6 +26,8 @@ EXEMPT = (
     ("src/cllm/reference.py", "", "the float64 definition, which kernels approach and no run computes with"),
     ("src/cllm/ops", "", "each op's float64 definition"),
     ("src/cllm/kernels.py", "cumsum", "columns are counted: integers"),
+    ("src/cllm/data/documents.py", "cumsum", "rows are counted: integers"),
+    ("src/cllm/data/documents.py", "maximum.accumulate", "of places in a row: integers"),
     ("src/cllm/data/parts.py", "cumsum", "tokens are counted: integers"),
     ("src/cllm/data/parts.py", ".sum()", "tokens are counted: integers"),
     ("src/cllm/data/split.py", ".sum()", "tokens are counted: integers"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from cllm.averaging import Averaging
 from cllm.bounded import check_memory
 from cllm.config import Config, Part
 from cllm.config.plain import MOST_BITS
@@ -70,15 +74,22 @@ class Assembly:
     views: Views
     state: TrainState
     n_threads: int
+    first_parameters: Callable[[], NDArray[np.float32]]  # (P,) that the run begins with, made anew
 
     def learning_rate(self) -> float:
         """Of the next update: base times schedule."""
         return self.optimizer.learning_rate * self._schedule_factor()
 
+    @property
+    def measured(self) -> NDArray[np.float32]:
+        """(P,) what evaluations measure: the parameters, or their average where the run keeps one and has begun."""
+        if isinstance(self.optimizer, Averaging) and self.state.step > 0:
+            return self.optimizer.average
+        return self.state.parameters
+
     def begin(self) -> None:
         """Give parameters and optimizer their first values."""
-        parameters = initial_parameters(self.program, self.config.train.seed, self.n_threads)
-        self.state.parameters[:] = parameters
+        self.state.parameters[:] = self.first_parameters()
         self.optimizer.init(self.program.parameters)
 
     def _schedule_factor(self) -> float:
@@ -108,11 +119,16 @@ def assemble(
         evaluator = Engine(known.evaluating, train.batch_size, n_threads, executor=train.executor)
     optimizer.init(program.parameters)
     all_checks = {**plugins.make_checks(config.checks), **(checks or {})}
-    state = TrainState(program.parameters, initial_parameters(program, train.seed, n_threads), optimizer, all_checks)
+    first_parameters = partial(
+        initial_parameters, program, train.seed, n_threads, plugins.make("initializer", config.initializer),
+        plugins.who("initializer", config.initializer.name),
+    )
+    state = TrainState(program.parameters, first_parameters(), optimizer, all_checks)
     return Assembly(
         config=config, data=data, batches=known.batches, program=program, engine=engine, evaluator=evaluator,
         optimizer=optimizer, schedule=plugins.make("schedule", config.schedule), reducer=known.reducer,
         judges=Judges(all_checks), views=Views(program, engine, state, n_threads), state=state, n_threads=n_threads,
+        first_parameters=first_parameters,
     )
 
 
@@ -121,6 +137,8 @@ def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer |
     config, batches = resolve(config, data, plugins)
     n_threads, evaluates = config.train.threads or default_threads(), data.validation is not None
     optimizer = plugins.make("optimizer", config.optimizer)
+    if config.train.ema_decay > 0.0:
+        optimizer = Averaging(optimizer, config.train.ema_decay)
     reducer = reducer or plugins.make("reducer", config.reducer)
     memory = memory_of(config, plugins, optimizer, reducer, n_threads, evaluates)
     check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {config.train.batch_size}")
@@ -143,7 +161,9 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
             "leave it out, or enlarge it",
         )
     train, model = config.train, config.model
-    batches = Batches(data.train, train.batch_size, model.block_size, train.seed, config.data.sampling)
+    batches = Batches(
+        data.train, train.batch_size, model.block_size, train.seed, config.data.sampling, config.data.documents
+    )
     steps = train.steps or _steps_of_epochs(train.epochs or 1.0, batches)
     resolved = msgspec.structs.replace(
         config,

@@ -190,13 +190,8 @@ def verify(path: Path) -> StateRecord:
 
 def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, validation_loss: float | None) -> None:
     arrays, scalars = _parted(snapshot.optimizer)
-    contents = {
-        MODEL: tensor_parts(snapshot.parameters),
-        CONFIG: [statefile.json_bytes(facts.model_config, CONFIG)],
-        OPTIMIZER: tensor_parts(arrays),
-        **{name: [content] for name, content in facts.tokenizer_files.items()},
-    }
-    digests = {name: atomic.write_verified(folder / name, parts) for name, parts in contents.items()}
+    digests = write_model(folder, snapshot.parameters, facts)
+    digests[OPTIMIZER] = atomic.write_verified(folder / OPTIMIZER, tensor_parts(arrays))
     record = StateRecord(
         format=statefile.FORMAT,
         step=snapshot.step,
@@ -216,6 +211,16 @@ def _write(folder: Path, snapshot: Snapshot, facts: RunFacts, digest: str, valid
         files={name: FileRecord((folder / name).stat().st_size, blake2b) for name, blake2b in digests.items()},
     )
     atomic.write_verified(folder / statefile.NAME, [statefile.encode(record)])
+
+
+def write_model(folder: Path, parameters: Mapping[str, Array], facts: RunFacts) -> dict[str, str]:
+    """Write what a model is, as Hugging Face's libraries read it; the digests of the files by name."""
+    contents = {
+        MODEL: tensor_parts(parameters),
+        CONFIG: [statefile.json_bytes(facts.model_config, CONFIG)],
+        **{name: [content] for name, content in facts.tokenizer_files.items()},
+    }
+    return {name: atomic.write_verified(folder / name, parts) for name, parts in contents.items()}
 
 
 def _verify_written(folder: Path, snapshot: Snapshot) -> None:

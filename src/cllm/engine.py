@@ -46,7 +46,7 @@ SLICE = 1 << 16  # parameters that a gather reducer sees at a time: its temporar
 
 
 class Batch(Protocol):
-    """What the engine reads of a batch: arrays (B, T)."""
+    """What the engine reads of a batch: arrays (B, T), where T is the block_size or, if all rows are shorter, less."""
 
     @property
     def index(self) -> int: ...
@@ -56,6 +56,9 @@ class Batch(Protocol):
     def targets(self) -> NDArray[np.int32]: ...
     @property
     def weights(self) -> Float32: ...
+    @property
+    def positions(self) -> NDArray[np.int32] | None:
+        """Of tokens in their documents, which do not see each other; None: each row is one."""
 
 
 @dataclass(frozen=True)
@@ -316,17 +319,17 @@ class Engine:
     # --- one call into compiled code ---------------------------------------------------------------------------
 
     def _bind(self, batch: Batch) -> None:
-        shape = (int(self.boundaries[-1]), self.program.block_size)
-        if batch.inputs.shape != shape:
-            raise KernelError("engine", f"a batch {batch.inputs.shape}", f"{shape}", "match batch_size and block_size")
+        refuse_shape(batch, int(self.boundaries[-1]), self.program.block_size)
         if kernels.CHECKED:
             self._workers.poison()
             self._gradients.poison()
-        self._arrays = (batch.inputs, batch.targets, batch.weights)  # alive while the executor has their addresses
+        # Alive while the executor has their addresses.
+        self._arrays = (batch.inputs, batch.targets, batch.weights, batch.positions)
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
             kernels.address(batch.weights), at(self._losses), at(self.boundaries), at(self._shard_loss),
-            at(self._shard_weight), self.n_shards, self.program.block_size, 0, batch.index, self.seed,
+            at(self._shard_weight), self.n_shards, batch.inputs.shape[1], 0, batch.index, self.seed,
+            positions_address(batch),
         )
 
     def _name_rows(self, named: NamedRows | None) -> None:
@@ -364,6 +367,21 @@ class Engine:
         if not weight > 0.0:
             raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
         return weight
+
+
+def refuse_shape(batch: Batch, batch_size: int, block_size: int) -> None:
+    """Raise KernelError unless the batch's arrays are (batch_size, T) with a T that the Program has room for."""
+    shape, expected = batch.inputs.shape, (batch_size, block_size)
+    is_right = len(shape) == 2 and shape[0] == batch_size and 1 <= shape[1] <= block_size
+    others = (batch.targets, batch.weights, batch.positions)
+    if not is_right or any(array is not None and array.shape != shape for array in others):
+        shapes = ", ".join(str(array.shape) for array in (batch.inputs, *others) if array is not None)
+        raise KernelError("engine", f"a batch {shapes}", f"{expected}", "match batch_size and block_size")
+
+
+def positions_address(batch: Batch) -> int:
+    """For an executor; 0 where documents are not told apart."""
+    return 0 if batch.positions is None else kernels.address(batch.positions, np.int32)
 
 
 def refuse_status(status: int, who: str, program: Program) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cllm import checkpoint
 from cllm.arguments import check_path, check_plugins
 from cllm.assemble import kinds_of
+from cllm.averaging import average_of
 from cllm.checkpoint import Checkpoint, RunFacts
 from cllm.config import Config, load_config
 from cllm.data.streams import stream_decoder
@@ -25,6 +26,7 @@ from cllm.hooks.plugins import Plugins
 from cllm.hooks.protocols import Tokenizer
 from cllm.huggingface import model_config
 from cllm.machine import default_threads
+from cllm.newfolder import new_folder
 from cllm.program import Program
 from cllm.runfolder import RunFolder
 from cllm.sampling import Sampling, choose
@@ -36,7 +38,7 @@ WORTH_SHARING = 2_000_000
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it was saved: its config, its parameters (P,) float32, its tokenizer."""
+    """A model as it was saved: its config, its parameters (P,) float32 or their average, its tokenizer."""
 
     config: Config  # of the run
     parameters: NDArray[np.float32]  # (P,), in the order of `decoding.parameters`
@@ -53,6 +55,16 @@ class Model:
         """The text that follows `prompt`, which is not part of it; the same at any number of threads."""
         sampling = Sampling(temperature, top_k, top_p, seed)
         return "".join(self.stream(prompt, max_new_tokens, sampling, stop, n_threads))
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, config.json and tokenizer into a new folder, which transformers and --init-from open.
+
+        Of a run that averages its parameters ([train] ema_decay) the weights are the average. Raises CheckpointError
+        where the folder is in use or cannot be written.
+        """
+        check_path("save", "folder", folder)
+        with new_folder(Path(folder), CheckpointError, "save") as temporary:
+            checkpoint.write_model(temporary, dict(self.decoding.views(self.parameters)), self.facts)
 
     def stream(
         self, prompt: str, max_new_tokens: int, sampling: Sampling, stop: str | None = None,
@@ -126,6 +138,8 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     parameters = np.empty(program.n_parameters, dtype=np.float32)
     for name, view in program.views(parameters):
         view[...] = saved.snapshot.parameters[name]
+    if config.train.ema_decay > 0.0 and saved.snapshot.step > 0:
+        parameters = average_of(saved.snapshot.optimizer, program.n_parameters)
     tokenizer = None
     if saved.facts.tokenizer_digest:
         tokenizer = load_tokenizer(saved.path / FILE_NAME, kinds_of(plugins).tokenizer)

@@ -131,7 +131,7 @@ def _summary(first: Mapping[str, Any] | None, seen: Seen) -> str:
 def _first(stopped: Stopped, first: First) -> dict[str, Any]:
     """The first value that is not finite, as a receipt has it."""
     parts, batch = stopped.parts, stopped.made.batch
-    op, time = parts.program.ops[first.op], parts.program.block_size
+    op, time = parts.program.ops[first.op], batch.inputs.shape[1]
     sequence = int(parts.engine.boundaries[first.shard]) + first.row // time
     place = place_of(parts.batches, batch, sequence, first.row % time, parts.data.tokenizer)
     team = next(team for team in parts.engine.teams if team.first <= first.shard < team.last)

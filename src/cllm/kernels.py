@@ -296,6 +296,13 @@ def lion(
         )
 
 
+def average(mean: Float32, parameters: Float32, weight: float, n_threads: int = 1) -> None:
+    """mean (n,) += weight * (parameters (n,) - mean), in place; the weight is rounded to float32 first."""
+    _same_size("average", mean, parameters)
+    with region(n_threads) as busy:
+        _optimizer.average(_writable(mean, "average"), address(parameters), mean.size, weight, n_threads, busy)
+
+
 def matmul(out: Float32, a: Float32, b: Float32, *, transpose_b: bool = False, n_threads: int = 1) -> None:
     """out (M, N) = a (M, K) times b (K, N), or (N, K) transposed: each element one chain over ascending k."""
     (m, n), k = out.shape, a.shape[1]

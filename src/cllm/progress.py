@@ -9,14 +9,15 @@ from statistics import median
 class Pace:
     """Tokens a second and seconds to go."""
 
-    def __init__(self, tokens_per_step: int) -> None:
-        self._tokens_per_step = tokens_per_step
+    def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=50)
+        self._rates: deque[float] = deque(maxlen=50)
 
-    def tokens_per_second(self, seconds: float) -> float:
-        """After one more step that took `seconds`."""
+    def tokens_per_second(self, n_tokens: int, seconds: float) -> float:
+        """After one more step, of n_tokens, that took `seconds`."""
         self._seconds.append(seconds)
-        return self._tokens_per_step / median(self._seconds)
+        self._rates.append(n_tokens / seconds)
+        return median(self._rates)
 
     def eta(self, n_steps_left: int) -> float | None:
         """Seconds for the steps that are left; None before the first steps have settled."""

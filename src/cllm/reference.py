@@ -27,6 +27,7 @@ class Reference:
     sequence: int = 0
     batch: int = 0
     seed: int = 0
+    positions: Array | None = None  # (B, T) of tokens in their documents, which do not see each other
     values: dict[str, Array] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
 
@@ -75,4 +76,5 @@ class Reference:
 
     def _call(self, index: int) -> Call:
         op = self.program.ops[index]
-        return Call(op.attributes, self.tokens.shape[1], index, self.sequence, self.batch, self.seed)
+        positions = None if self.positions is None else self.positions.reshape(-1)
+        return Call(op.attributes, self.tokens.shape[1], index, self.sequence, self.batch, self.seed, positions)

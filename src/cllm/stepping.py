@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
 from cllm.bounded import check_memory
-from cllm.engine import Batch, refuse_status
+from cllm.engine import Batch, positions_address, refuse_shape, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
 from cllm.program import LOSSES, Program
@@ -54,7 +54,8 @@ class Stepper:
         self._arena = aligned.zeros(self._lowered.plan.size)
         self._scratch = aligned.zeros(self._lowered.scratch_size)
         self._packed = aligned.zeros(self._lowered.packed_size)
-        self._losses = np.zeros((batch_size, program.block_size), dtype=np.float32)
+        self._losses = np.zeros((batch_size, program.block_size), dtype=np.float32)  # its beginning, of shorter rows
+        self._time = program.block_size  # of the batch
         self._sums = np.zeros((2, len(self.boundaries) - 1))
         self._workers = np.zeros(1, dtype=WORKER)
         self._workers["n_members"] = 1
@@ -78,11 +79,13 @@ class Stepper:
 
     def begin(self, parameters: Float32, batch: Batch) -> None:
         """Make ready for the shards of this batch; both arguments stay as they are until the last has been walked."""
+        refuse_shape(batch, int(self.boundaries[-1]), self.program.block_size)
+        self._time = batch.inputs.shape[1]
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
             kernels.address(batch.weights), self._losses.ctypes.data, self.boundaries.ctypes.data,
-            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.n_shards, self.program.block_size, 0,
-            batch.index, self.seed,
+            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.n_shards, self._time, 0,
+            batch.index, self.seed, positions_address(batch),
         )
         self._executor.pack(kernels.address(parameters))
 
@@ -103,7 +106,7 @@ class Stepper:
     def value(self, name: str, shard: int) -> Float32 | None:
         """The buffer (rows, width) as it is now, or the losses; None for what is no float32."""
         if name == LOSSES:
-            return self._losses[self.boundaries[shard] : self.boundaries[shard + 1]].reshape(-1, 1)
+            return self._losses_of(shard).reshape(-1, 1)
         return self._view(self._lowered.plan.values, name, self._rows(shard)) if name in self.program.buffers else None
 
     def gradient_of(self, name: str, shard: int) -> Float32 | None:
@@ -120,12 +123,15 @@ class Stepper:
         written = {name: self._view(plan, name, rows) for name in op.inputs if name in plan}
         written.update({name: views[name] for name in op.parameters if name is not None and name in views})
         if op.kind.backward_does_forward:
-            first, last = self.boundaries[shard], self.boundaries[shard + 1]
-            written[LOSSES] = self._losses[first:last].reshape(-1)
+            written[LOSSES] = self._losses_of(shard)
         return written
 
+    def _losses_of(self, shard: int) -> Float32:
+        first, last = self.boundaries[shard : shard + 2] * self._time
+        return self._losses.reshape(-1)[first:last]
+
     def _rows(self, shard: int) -> int:
-        return int(self.boundaries[shard + 1] - self.boundaries[shard]) * self.program.block_size
+        return int(self.boundaries[shard + 1] - self.boundaries[shard]) * self._time
 
     def _view(self, plan: dict[str, int], name: str, rows: int) -> Float32:
         size = self.program.buffers[name].size(rows)
@@ -148,6 +154,7 @@ def compare(stepper: Stepper, parameters: Float32, batch: Batch) -> int:
             reference = Reference(
                 program, exact, batch.inputs[part], batch.targets[part], batch.weights[part],
                 int(bounds[shard]), batch.index, stepper.seed,
+                positions=None if batch.positions is None else batch.positions[part],
             )
         assert reference is not None
         (reference.backward if probe.backward else reference.forward)(probe.op)

@@ -146,7 +146,7 @@ class Trainer:
 
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
-        pace, meter = Pace(self.config.tokens_per_step), Meter(parts.n_threads)
+        pace, meter = Pace(), Meter(parts.n_threads)
         while not self.is_over:
             begin = perf_counter()
             with standard_floats(), meter:
@@ -176,7 +176,8 @@ class Trainer:
                 step=state.step if updated else made.view.step, n_steps=self.n_steps, batch_index=batch.index,
                 loss=made.gradient.loss, validation_loss=evaluation.loss if evaluation else None,
                 gradient_norm=made.view.gradient_norm, learning_rate=made.learning_rate, clip=decision.clip,
-                n_tokens=batch.inputs.size, seconds=seconds, tokens_per_second=pace.tokens_per_second(seconds),
+                n_tokens=batch.inputs.size, seconds=seconds,
+                tokens_per_second=pace.tokens_per_second(batch.inputs.size, seconds),
                 useful_cpu=used.useful_cpu, load_balance=used.load_balance, serial_share=used.serial_share,
                 parallel_efficiency=used.parallel_efficiency,
                 eta_seconds=pace.eta(self.n_steps - state.step),
@@ -200,9 +201,10 @@ class Trainer:
         if parts.evaluator is None or parts.data.validation is None:
             return None
         batches = evaluation_batches(
-            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None
+            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None,
+            self.config.data.documents,
         )
-        result = evaluate(parts.evaluator, self.state.parameters, batches)
+        result = evaluate(parts.evaluator, parts.measured, batches)
         self._validation = (self.state.step, result.loss)
         return result
 

@@ -16,6 +16,7 @@ NAMES = {
     "dataset": ("csv", "jsonl", "markdown", "pydoc", "repo", "squad", "text"),
     "tokenizer": ("bpe", "byte", "char"),
     "model": ("gpt2", "llama"),
+    "initializer": ("family", "normal", "xavier"),
     "reducer": ("ordered", "tree"),
     "check": ("clip", "dead_gradient", "finite", "plateau", "spike", "update_ratio"),
     "optimizer": ("adamw", "lion", "muon", "sgd"),

@@ -33,7 +33,7 @@ DOCS = ROOT / "docs"
 FOLDER = DOCS / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
-    "Dataset", "Tokenizer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule", "Sink",
+    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule", "Sink",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
@@ -82,7 +82,7 @@ def presets() -> Iterator[str]:
 def parts() -> Iterator[str]:
     """Every built-in part that a config can name, with its options."""
     plugins = build_manager()
-    for kind in ("dataset", "tokenizer", "model", "optimizer", "schedule", "reducer", "check", "sink"):
+    for kind in ("dataset", "tokenizer", "model", "initializer", "optimizer", "schedule", "reducer", "check", "sink"):
         yield f"\n### {kind}\n"
         rows = []
         for name in plugins.names(kind):

@@ -30,12 +30,23 @@ class Case:
     n_sequences: int = 2
     time: int = 5
     vocab_size: int = 11
+    documents: tuple[int, ...] = ()  # where, in tokens of all sequences, one begins beside the sequences
 
     def program(self) -> Program:
         p = Program("train", self.time, self.vocab_size, OPS)
         inputs = [p.buffer(f"x{i}", width) for i, width in enumerate(self.widths)]
         self.append(p, *inputs)
         return p
+
+    @property
+    def positions(self) -> np.ndarray | None:
+        """(B, T) of tokens in their documents."""
+        if not self.documents:
+            return None
+        starts = np.union1d(self.documents, np.arange(0, self.rows, self.time))
+        places = np.arange(self.rows)
+        within = places - starts[np.searchsorted(starts, places, side="right") - 1]
+        return within.reshape(self.n_sequences, self.time).astype(np.int32)
 
     @property
     def rows(self) -> int:
@@ -67,7 +78,7 @@ def run_reference(case: Case, values: dict[str, np.ndarray]) -> dict[str, np.nda
     wide = {name: v.astype(np.float64) if v.dtype == np.float32 else v for name, v in values.items()}
     reference = Reference(
         p, {q.name: wide[q.name] for q in p.parameters}, wide[TOKENS], wide[TARGETS], wide[WEIGHTS],
-        FIRST_SEQUENCE, BATCH, SEED,
+        FIRST_SEQUENCE, BATCH, SEED, case.positions,
     )
     reference.values.update({name: wide[name] for name in p.buffers if name in wide})
     reference.forward(0)
@@ -147,11 +158,13 @@ class Kernels:
     def _shard(self, arrays: list[np.ndarray]) -> Shard:
         """One thread's record: the memory of all, in the order of op.h's spaces, and scratch of its own."""
         scratch, bases = nans(self.lowered.scratch_size), [array.ctypes.data for array in arrays]
+        positions = self.case.positions
         shard = Shard(
-            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time, 0,
+            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time,
+            positions.ctypes.data if positions is not None else 0, 0,
             FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0,
         )
-        shard.alive = scratch
+        shard.alive = scratch, positions
         return shard
 
 
@@ -166,7 +179,8 @@ class Shard(ctypes.Structure):
 
     _fields_: ClassVar = [
         ("base", ctypes.c_void_p * 8), ("scratch", ctypes.c_void_p), ("shared", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("phase", "n_sequences", "time", "first", "sequence", "batch", "seed")),
+        *((name, ctypes.c_int64) for name in ("phase", "n_sequences", "time")), ("positions", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("first", "sequence", "batch", "seed")),
         ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
     ]
 

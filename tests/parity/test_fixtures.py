@@ -31,7 +31,7 @@ def test_engine(fixtures: Arrays, name: str, micro_batch_size: int | None) -> No
     case = part(fixtures, name)
     model = program(name)
     engine = Engine(model, BATCH_SIZE, 2, micro_batch_size=micro_batch_size)
-    a_batch = SimpleNamespace(index=0, **given(case))
+    a_batch = SimpleNamespace(index=0, positions=None, **given(case))
     result = engine.gradient(flat(model, part(case, "parameter")), a_batch, TreeReducer())
     assert result.loss == pytest.approx(float(case["loss"]), rel=1e-6)
     truth, found = part(case, "gradient"), dict(model.views(result.gradient))
@@ -45,7 +45,8 @@ def test_evaluation(fixtures: Arrays, name: str) -> None:
     case = part(fixtures, name)
     model = program(name, "evaluate", dropout=0.3)  # which an evaluation leaves out
     engine = Engine(model, BATCH_SIZE, 2)
-    loss, weight = engine.losses(flat(model, part(case, "parameter")), [SimpleNamespace(index=0, **given(case))])
+    a_batch = SimpleNamespace(index=0, positions=None, **given(case))
+    loss, weight = engine.losses(flat(model, part(case, "parameter")), [a_batch])
     assert loss / weight == pytest.approx(float(case["loss"]), rel=1e-6)
 
 

@@ -5,10 +5,10 @@ from libc.string cimport memcpy, memset
 
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.op cimport (
-    BAD_TOKEN, DONE, Op, Shard, adds_to, gradient_of, integers_of, part_begin, value_of,
+    BAD_TOKEN, DONE, Op, Shard, adds_to, gradient_of, integers_of, part_begin, position_of, value_of,
 )
 from cllm._kernels.sums cimport add_to, pass_on
-from cllm._kernels.simd cimport f16, f16_add, f16_load_n, f16_set1, f16_store_n
+from cllm._kernels.simd cimport f16_add, f16_load_n, f16_store_n
 
 cdef enum:
     Y = 0
@@ -54,14 +54,14 @@ cdef int embedding_backward(const Op *op, const Shard *shard, int64_t part, int6
 
 
 cdef int position_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """y (rows, C) OUT = x (rows, C) + the table's row (V, C) of the row's place in its sequence, both IN."""
+    """y (rows, C) OUT = x (rows, C) + the table's row (V, C) of the row's place in its document, both IN."""
     cdef int64_t c = op.size[C], n = shard.n_sequences * shard.time - shard.first, row, i
     cdef const float *x = value_of(op, shard, X)
     cdef const float *table = value_of(op, shard, ROWS)
     cdef const float *place
     cdef float *y = value_of(op, shard, Y)
     for row in range(shard.first + part_begin(n, 1, part, n_parts), shard.first + part_begin(n, 1, part + 1, n_parts)):
-        place = table + row % shard.time * c
+        place = table + position_of(shard, row) * c
         for i in range(0, c, 16):
             f16_store_n(
                 y + row * c + i, f16_add(f16_load_n(x + row * c + i, c - i), f16_load_n(place + i, c - i)), c - i,
@@ -70,8 +70,9 @@ cdef int position_forward(const Op *op, const Shard *shard, int64_t part, int64_
 
 
 cdef int position_backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
-    """dx (rows, C), dtable (V, C) OUT or ADD; a place's row is one chain over ascending sequences."""
-    cdef int64_t c = op.size[C], rows = shard.n_sequences * shard.time, place
+    """dx (rows, C), dtable (V, C) OUT or ADD; a place's row is one chain over ascending rows, from +0."""
+    cdef int64_t c = op.size[C], rows = shard.n_sequences * shard.time, row, place
+    cdef int64_t first = part_begin(op.size[V], 1, part, n_parts), last = part_begin(op.size[V], 1, part + 1, n_parts)
     cdef const float *dy = gradient_of(op, shard, Y)
     cdef float *dx = gradient_of(op, shard, X)
     cdef float *dtable = gradient_of(op, shard, ROWS)
@@ -80,21 +81,13 @@ cdef int position_backward(const Op *op, const Shard *shard, int64_t part, int64
         pass_on(dx + begin, dy + begin, end - begin, adds_to(op, X))
     if dtable == NULL:
         return DONE
-    for place in range(part_begin(op.size[V], 1, part, n_parts), part_begin(op.size[V], 1, part + 1, n_parts)):
-        place_gradient(op, shard, dtable + place * c, dy, place)
+    if not adds_to(op, ROWS):
+        memset(dtable + first * c, 0, (last - first) * c * sizeof(float))
+    for row in range(rows):
+        place = position_of(shard, row)
+        if first <= place < last:
+            add_to(dtable + place * c, dy + row * c, c)
     return DONE
-
-
-cdef void place_gradient(const Op *op, const Shard *shard, float *sums, const float *dy, int64_t place) noexcept nogil:
-    """sums (C,) OUT or ADD over the sequences; +0 for a place that this batch does not reach."""
-    cdef int64_t c = op.size[C], i, sequence
-    cdef f16 total
-    for i in range(0, c, 16):
-        total = f16_load_n(sums + i, c - i) if adds_to(op, ROWS) else f16_set1(0.0)
-        if place < shard.time:
-            for sequence in range(shard.n_sequences):
-                total = f16_add(total, f16_load_n(dy + (sequence * shard.time + place) * c + i, c - i))
-        f16_store_n(sums + i, total, c - i)
 
 
 KERNELS = {

@@ -315,11 +315,15 @@ cdef class Executor:
     def set_batch(
         self, uintptr_t tokens, uintptr_t targets, uintptr_t weights, uintptr_t losses, uintptr_t sequence,
         uintptr_t shard_loss, uintptr_t shard_weight, int64_t n_shards, int64_t time, int64_t first, int64_t batch,
-        int64_t seed,
+        int64_t seed, uintptr_t positions=0,
     ):
-        """tokens, targets (B, T) int32, weights, losses (B, T) float32, sequence (S + 1,), shard sums (S,) float64."""
+        """tokens, targets (B, T) int32, weights, losses (B, T) float32, sequence (S + 1,), shard sums (S,) float64.
+
+        positions (B, T) int32, of tokens in their documents, which do not see each other; or 0.
+        """
         self.step.tokens, self.step.targets = <char *>tokens, <char *>targets
         self.step.weights, self.step.losses = <char *>weights, <char *>losses
+        self.step.positions = <const char *>positions
         self.step.sequence = <const int64_t *>sequence
         self.step.shard_loss, self.step.shard_weight = <double *>shard_loss, <double *>shard_weight
         self.step.n_shards, self.step.time, self.step.first = n_shards, time, first

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from cllm._kernels.masks cimport drop
-from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, document_end, gradient_of, part_begin, value_of
 from cllm._kernels.rows cimport scale_row
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_exp, f16_first, f16_fma, f16_largest, f16_load, f16_load_n, f16_max, f16_mul, f16_set1, f16_store,
@@ -36,10 +36,10 @@ cdef enum:
 
 
 cdef struct Head:
-    # One head of one sequence.
-    int64_t time, size, wide             # T, HS, row stride of scores
+    # One head of one document in a sequence, which is all of it where documents are not told apart.
+    int64_t time, size, wide             # its tokens T, HS, row stride of scores
     int64_t q_row, kv_row                # row strides of q and dq, and of k, v, dk and dv; out has C
-    int64_t sample, first_element        # of the dropout mask
+    int64_t sample, first_element, mask_row  # of the dropout mask, which is that of the whole sequence
     float scale
     const float *q
     const float *k
@@ -66,6 +66,7 @@ cdef inline Head head_of(const Op *op, const Shard *shard, int64_t sequence, int
     head.wide = wide_of(shard.time)
     head.sample = shard.sequence + sequence
     head.first_element = h * shard.time * shard.time
+    head.mask_row = shard.time
     head.scale = <float>op.number[SCALE]
     if is_grouped(op, shard):
         head.q_row, head.kv_row = c, n_kv * head.size
@@ -112,17 +113,34 @@ ctypedef void (*HeadBackward)(
 ) noexcept nogil
 
 
+cdef inline Head document_of(const Head *whole, int64_t begin, int64_t end) noexcept nogil:
+    """The head of tokens begin:end of a sequence: it sees no others, and its bits are those that it has alone."""
+    cdef Head head = whole[0]
+    head.time, head.wide = end - begin, wide_of(end - begin)
+    head.first_element += begin * (head.mask_row + 1)
+    head.q, head.k, head.v = head.q + begin * head.q_row, head.k + begin * head.kv_row, head.v + begin * head.kv_row
+    head.maximum, head.inverse = head.maximum + begin, head.inverse + begin
+    return head
+
+
 cdef inline int each_head(
     const Op *op, const Shard *shard, int64_t part, int64_t n_parts, HeadForward run,
 ) noexcept nogil:
     """out (rows, C), maximum (B, NH, T), inverse (B, NH, T) OUT; q, k, v IN: (rows, 3C), or (rows, C) and narrower."""
-    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit
-    cdef Head head
+    cdef int64_t n_head = op.size[N_HEAD], n_units = shard.n_sequences * n_head, unit, begin, end
+    cdef Head whole, head
+    cdef float *out
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
-        if shard.interrupted(shard):
-            return STOPPED
-        head = head_of(op, shard, unit // n_head, unit % n_head)
-        run(op, shard, &head, value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head))
+        whole = head_of(op, shard, unit // n_head, unit % n_head)
+        out = value_of(op, shard, OUT) + out_offset(op, shard, unit // n_head, unit % n_head)
+        begin = 0
+        while begin < shard.time:
+            if shard.interrupted(shard):
+                return STOPPED
+            end = document_end(shard, unit // n_head, begin)
+            head = document_of(&whole, begin, end)
+            run(op, shard, &head, out + begin * op.size[C])
+            begin = end
     return DONE
 
 
@@ -134,17 +152,22 @@ cdef inline int each_head_backward(
     Heads that share keys and values belong to one part: one after the other they go on with dk and dv.
     """
     cdef int64_t n_kv = op.size[N_KV_HEAD], group = op.size[N_HEAD] // n_kv, n_units = shard.n_sequences * n_kv, unit
-    cdef int64_t sequence, h, first, offset
-    cdef Head head
+    cdef int64_t sequence, h, first, offset, begin, end
+    cdef Head whole, head
     for unit in range(part_begin(n_units, 1, part, n_parts), part_begin(n_units, 1, part + 1, n_parts)):
         sequence, first = unit // n_kv, unit % n_kv * group
         for h in range(first, first + group):
-            if shard.interrupted(shard):
-                return STOPPED
-            head = head_of(op, shard, sequence, h)
-            find_gradients(&head, op, shard, h == first)
-            offset = out_offset(op, shard, sequence, h)
-            run(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
+            whole = head_of(op, shard, sequence, h)
+            begin = 0
+            while begin < shard.time:
+                if shard.interrupted(shard):
+                    return STOPPED
+                end = document_end(shard, sequence, begin)
+                head = document_of(&whole, begin, end)
+                find_gradients(&head, op, shard, h == first)
+                offset = out_offset(op, shard, sequence, h) + begin * op.size[C]
+                run(op, shard, &head, value_of(op, shard, OUT) + offset, gradient_of(op, shard, OUT) + offset)
+                begin = end
     return DONE
 
 
@@ -154,7 +177,7 @@ cdef inline int64_t n_blocks_of(int64_t n_queries) noexcept nogil:
 
 cdef inline void drop_row(const Op *op, const Shard *shard, const Head *head, float *row, int64_t i) noexcept nogil:
     drop(
-        op, shard, head.sample, head.first_element + i * head.time, i + 1, row, row, op.number[DROPOUT], False,
+        op, shard, head.sample, head.first_element + i * head.mask_row, i + 1, row, row, op.number[DROPOUT], False,
     )
 
 

@@ -57,6 +57,7 @@ struct Shard {
     float *shared;                  /* scratch of the thread that leads, for what one phase leaves to the next */
     int64_t phase;                  /* counts an op's calls from 0 */
     int64_t n_sequences, time;      /* rows are (sequence, time), time running fastest */
+    const int32_t *positions;       /* (sequences, time) of each token in its document, which begins with 0; NULL: a row is one */
     int64_t first;                  /* first row to compute; above 0 only in cached decoding of one sequence */
     int64_t sequence;               /* number of the shard's first sequence in the batch */
     int64_t batch, seed;            /* key of the random numbers */
@@ -92,6 +93,21 @@ static inline const float *transposed_of(const Op *op, const Shard *shard, int s
     return s.space == NOWHERE ? NULL : (const float *)shard->base[s.space] + s.offset;
 }
 static inline int adds_to(const Op *op, int slot) { return (int)(op->add >> slot) & 1; }
+
+/* Of a token in its document. */
+static inline int64_t position_of(const Shard *shard, int64_t row)
+{
+    return shard->positions ? shard->positions[row] : row % shard->time;
+}
+
+/* Where the document that begins at `begin` of a sequence ends there. */
+static inline int64_t document_end(const Shard *shard, int64_t sequence, int64_t begin)
+{
+    int64_t end = begin + 1;
+    if (!shard->positions) return shard->time;
+    while (end < shard->time && shard->positions[sequence * shard->time + end] > 0) end++;
+    return end;
+}
 
 /* The lo:hi of `n` things that belong to one part; parts differ by at most one `grain`. */
 static inline int64_t part_begin(int64_t n, int64_t grain, int64_t part, int64_t n_parts)

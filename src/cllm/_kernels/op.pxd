@@ -25,6 +25,7 @@ cdef extern from "op.h" nogil:
         int64_t phase
         int64_t n_sequences
         int64_t time
+        const int32_t *positions
         int64_t first
         int64_t sequence
         int64_t batch
@@ -43,6 +44,8 @@ cdef extern from "op.h" nogil:
     const float *packed_of(const Op *op, const Shard *shard, int slot)
     const float *transposed_of(const Op *op, const Shard *shard, int slot)
     bint adds_to(const Op *op, int slot)
+    int64_t position_of(const Shard *shard, int64_t row)
+    int64_t document_end(const Shard *shard, int64_t sequence, int64_t begin)
     int64_t part_begin(int64_t n, int64_t grain, int64_t part, int64_t n_parts)
     int64_t place_begin(
         int64_t n, int64_t grain, int64_t offset, int64_t size, int64_t total, int64_t part, int64_t n_parts,

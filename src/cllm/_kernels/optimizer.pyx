@@ -7,11 +7,11 @@ have written to the parameters is finite: each value, times 0, is added to a sum
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uintptr_t
 
-from cllm._kernels.op cimport place_begin
-from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_pointer, work_begins, work_ends
+from cllm._kernels.op cimport part_begin, place_begin
+from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_pointer, fpenv_value, work_begins, work_ends
 from cllm._kernels.simd cimport (
     f16, f16_add, f16_div, f16_flush_below, f16_fma, f16_load_n, f16_mul, f16_set1, f16_sign, f16_sqrt, f16_store_n,
-    f16_sum,
+    f16_sub, f16_sum,
 )
 
 cdef enum:
@@ -215,3 +215,26 @@ cdef void lion_run(
         f16_store_n(p + i, value, n - i)
         sum = f16_fma(zero, value, sum)
     zeros[0] = sum
+
+
+def average(uintptr_t mean, uintptr_t parameters, int64_t n, double weight, int n_threads, uintptr_t busy):
+    """mean (n,) += weight * (parameters (n,) - mean); the weight is rounded to float32 first."""
+    cdef float *m = <float *>mean
+    cdef const float *p = <const float *>parameters
+    cdef int t
+    for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1, nogil=True):
+        average_part(m, p, weight, n, t, n_threads, <double *>busy)
+
+
+cdef void average_part(
+    float *m, const float *p, double weight, int64_t n, int part, int n_parts, double *busy,
+) noexcept nogil:
+    cdef int64_t i, begin = part_begin(n, 16, part, n_parts), end = part_begin(n, 16, part + 1, n_parts)
+    cdef unsigned long long saved = fpenv_enter()
+    cdef double started = work_begins(busy)
+    cdef f16 rounded = f16_set1(<float>fpenv_value(weight)), mean
+    for i in range(begin, end, 16):
+        mean = f16_load_n(m + i, end - i)
+        f16_store_n(m + i, f16_fma(rounded, f16_sub(f16_load_n(p + i, end - i), mean), mean), end - i)
+    work_ends(busy, part, started, 0.0)
+    fpenv_leave(saved)

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, part_begin, value_of
+from cllm._kernels.op cimport DONE, Op, Shard, adds_to, gradient_of, part_begin, position_of, value_of
 from cllm._kernels.simd cimport f16, f16_add, f16_load_n, f16_mul, f16_set1, f16_store_n, f16_sub
 
 cdef extern from "mathd.h" nogil:
@@ -45,26 +45,27 @@ cdef int rotary_table_forward(const Op *op, const Shard *shard, int64_t part, in
     cdef int64_t rows = shard.n_sequences * shard.time - shard.first, half = op.size[TABLE_WIDTH] // 2, width = 2 * half
     cdef int64_t begin = shard.first + part_begin(rows, 1, part, n_parts)
     cdef int64_t end = shard.first + part_begin(rows, 1, part + 1, n_parts), i, row
+    cdef int64_t last = end if shard.positions != NULL else min(end, begin + shard.time)  # then no position comes twice
     cdef float *y = value_of(op, shard, Y)
     for i in range(half):
-        column_of_turns(y + i, half, width, d_pow(op.number[THETA], -<double>i / <double>half), shard.time, begin, end)
-    for row in range(begin + shard.time, end):
+        column_of_turns(y + i, half, width, d_pow(op.number[THETA], -<double>i / <double>half), shard, begin, last)
+    for row in range(last, end):
         memcpy(y + row * width, y + (row - shard.time) * width, width * sizeof(float))
     return DONE
 
 
 cdef void column_of_turns(
-    float *y, int64_t half, int64_t width, double frequency, int64_t time, int64_t begin, int64_t end,
+    float *y, int64_t half, int64_t width, double frequency, const Shard *shard, int64_t begin, int64_t end,
 ) noexcept nogil:
-    """Of one frequency, rows begin:end as far as no position comes twice, in float64: products of two turns."""
+    """Of one frequency, rows begin:end, in float64: products of two turns."""
     cdef Turn[16] rest
     cdef Turn coarse
-    cdef int64_t row, position, last = min(end, begin + time), of = -1, k
+    cdef int64_t row, position, of = -1, k
     cdef bint[16] is_known
     for k in range(STRIDE):
         is_known[k] = False
-    for row in range(begin, last):
-        position = row % time
+    for row in range(begin, end):
+        position = position_of(shard, row)
         k = position % STRIDE
         if not is_known[k]:
             rest[k] = turn_of(<double>k * frequency)

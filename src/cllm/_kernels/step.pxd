@@ -1,6 +1,6 @@
 """The records of one call into the executors: the step, what each thread has of its own, and how it is asked to end."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from cllm._kernels.bf16 cimport Bf16
 from cllm._kernels.injection cimport Injection
@@ -111,6 +111,7 @@ cdef struct Step:
     float *named                 # (S, named_step) each shard's gradients of these rows
     int64_t named_step
     char *tokens                 # int32 (B, T), and so on: op.h
+    const char *positions        # int32 (B, T) of tokens in their documents; NULL: each sequence is one
     char *targets
     char *weights
     char *losses
@@ -157,6 +158,7 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     shard.phase = 0
     shard.n_sequences = step.sequence[s + 1] - step.sequence[s]
     shard.time = step.time
+    shard.positions = <const int32_t *>(step.positions + skipped) if step.positions != NULL else NULL
     shard.first = step.first
     shard.sequence = step.sequence[s]
     shard.batch = step.batch

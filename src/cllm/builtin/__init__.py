@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from cllm.hooks import (
     CheckSpec,
     DatasetSpec,
+    InitializerSpec,
     ModelSpec,
     OptimizerSpec,
     ReducerSpec,
@@ -56,6 +57,16 @@ def cllm_register_models() -> Iterator[ModelSpec]:
     yield ModelSpec("gpt2", summary, f"{gpt2}:build", options=f"{gpt2}:options")
     summary = "Llama: rotary positions, RMS norms, gated perceptron, grouped-query attention; with qk_norm as Qwen3"
     yield ModelSpec("llama", summary, f"{llama}:build", options=f"{llama}:options")
+
+
+@hookimpl
+def cllm_register_initializers() -> Iterator[InitializerSpec]:
+    module = "cllm.builtin.initializers"
+    yield InitializerSpec("family", "as the model family says: GPT-2's", f"{module}:Family")
+    summary = "every matrix with one deviation, whatever its place"
+    yield InitializerSpec("normal", summary, f"{module}:Normal", f"{module}:NormalConfig")
+    summary = "every matrix by its rows and columns (Glorot and Bengio 2010)"
+    yield InitializerSpec("xavier", summary, f"{module}:Xavier", f"{module}:XavierConfig")
 
 
 @hookimpl

@@ -43,6 +43,7 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
         model=to_struct(ModelConfig, fill_sizes(_table(values, "model")), "[model]"),
         data=to_struct(DataConfig, _table(values, "data"), "[data]"),
         train=_train(_table(values, "train")),
+        initializer=_part(_table(values, "initializer"), "[initializer]", "family"),
         optimizer=_part(_table(values, "optimizer"), "[optimizer]", "adamw"),
         schedule=_part(_table(values, "schedule"), "[schedule]", "cosine"),
         reducer=_part(_table(values, "reducer"), "[reducer]", "tree"),

@@ -83,7 +83,7 @@ def to_toml(config: Config) -> str:
 def to_mapping(config: Config) -> dict[str, Any]:
     """Return `config` as the tables of its TOML form: options beside names, nothing that is None."""
     tables: dict[str, Any] = msgspec.to_builtins(config)
-    for key in ("optimizer", "schedule", "reducer"):
+    for key in ("initializer", "optimizer", "schedule", "reducer"):
         tables[key] = _part_table(getattr(config, key))
     for key, defaults in (("checks", DEFAULT_CHECKS), ("sinks", DEFAULT_SINKS)):
         absent = {label: False for label in defaults if label not in tables[key]}

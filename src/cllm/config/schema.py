@@ -97,6 +97,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: options of a tokenizer that learns from the text
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
+    documents: in a window: joined (one after the other), separate (none sees another), or padded (one in each)
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
     """
@@ -108,6 +109,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
     mixture: list[MixturePart] | None = None
     sampling: Literal["shuffle", "random"] = "shuffle"
+    documents: Literal["joined", "separate", "padded"] = "joined"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -125,6 +127,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     batch_size: B, sequences per update
     micro_batch_size: sequences per shard; left out, the size of the batch decides; threads never do
     label_smoothing: share of a target's probability that is spread over all words; in training, not in evaluation
+    ema_decay: share that a moving average of the parameters keeps at each update; it is measured and used; 0 for none
     z_loss: times the square of the log of the sum of exponentials of a token's logits; in training, not in evaluation
     seed: of initial values, order of samples and dropout; below 2^32
     eval_every: steps between evaluations; 0 for only at the end
@@ -144,6 +147,7 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     micro_batch_size: Count | None = None
     label_smoothing: Share = 0.0
     z_loss: NotNegative = 0.0
+    ema_decay: Share = 0.0
     seed: CountOrZero = 1337
     eval_every: CountOrZero = 250
     eval_batches: CountOrZero = 20
@@ -207,7 +211,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: the shape of the model
     data: where the tokens come from
     train: how long and in what portions
-    optimizer: its name, and its options beside it
+    initializer: of the parameters: its name, and its options beside it
+    optimizer: likewise
     schedule: of the learning rate, likewise
     reducer: how the gradients of shards are combined, likewise
     checks: tables by label, which is the name unless there is one; finite is always there, clip and spike unless false
@@ -221,6 +226,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    initializer: Part = field(default_factory=lambda: Part("family"))
     optimizer: Part = field(default_factory=lambda: Part("adamw"))
     schedule: Part = field(default_factory=lambda: Part("cosine"))
     reducer: Part = field(default_factory=lambda: Part("tree"))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm.data.documents import DocumentRows, Documents, DocumentStarts, positions_in
 from cllm.data.draws import RandomStarts, ShuffledStarts
 from cllm.data.mixture import Deal, Mixture
 from cllm.data.tokenfile import TokenFile, check_range
@@ -25,13 +26,17 @@ Sampling = Literal["shuffle", "random"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B windows of T tokens. Padding has input 0, target -1, weight 0 and document -1."""
+    """B windows of T tokens; of documents that are padded, T is the longest row.
+
+    Padding has input 0, target -1, weight 0 and document -1.
+    """
 
     index: int
     inputs: NDArray[np.int32] = field(repr=False)  # (B, T)
     targets: NDArray[np.int32] = field(repr=False)  # (B, T), the tokens that follow; -1: not counted
     weights: NDArray[np.float32] = field(repr=False)  # (B, T), 1 or 0
     documents: NDArray[np.int32] = field(repr=False)  # (B, T), of the inputs; counted over all parts of a mixture
+    positions: NDArray[np.int32] | None = field(default=None, repr=False)  # (B, T) in documents that are kept apart
 
     @classmethod
     def padding(cls, index: int, batch_size: int, block_size: int) -> Batch:
@@ -46,19 +51,26 @@ class Batches:
 
     sampling "shuffle": windows that do not overlap, each once an epoch, in another order each epoch; a
     batch may hold the end of one epoch and the beginning of the next. "random": windows that begin
-    anywhere, as nanoGPT's do. Of a mixture, each part goes through epochs of its own. Windows run on
-    over the ends of documents.
+    anywhere, as nanoGPT's do. Of a mixture, each part goes through epochs of its own. What a window is at
+    the end of a document, documents.py says.
     """
 
     def __init__(
-        self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle"
+        self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle",
+        documents: Documents = "joined",
     ) -> None:
-        """Raises DataError where a file of the source has not block_size + 1 tokens."""
+        """Raises DataError where a file of the source has not block_size + 1 tokens, or nothing to predict."""
         self.source = source
         self.batch_size = batch_size
         self.block_size = block_size
+        self.documents = documents
         kind = ShuffledStarts if sampling == "shuffle" else RandomStarts
-        self._starts = [kind(file.n_tokens, block_size, seed, part) for part, file in enumerate(source.parts)]
+        self._starts = [
+            DocumentStarts(file, block_size, seed, part, sampling)
+            if documents == "padded"
+            else kind(file.n_tokens, block_size, seed, part)
+            for part, file in enumerate(source.parts)
+        ]
         self._deal = Deal(source.places, seed) if isinstance(source, Mixture) else None
 
     @property
@@ -75,8 +87,7 @@ class Batches:
         """Batch `batch_index` >= 0, the same whenever it is asked for."""
         batch = Batch.padding(batch_index, self.batch_size, self.block_size)
         samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
-        _fill(batch, self.source, map(self.window, samples))
-        return batch
+        return _filled(batch, self.source, map(self.window, samples), self.documents)
 
     def window(self, sample: int) -> tuple[int, int]:
         """Where a sample of the stream begins: which part of the source, and its first token there."""
@@ -84,48 +95,77 @@ class Batches:
         return part, self._starts[part](number)
 
 
-def evaluation_batches(source: Source, block_size: int, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+def evaluation_batches(
+    source: Source, block_size: int, batch_size: int, limit: int | None = None, documents: Documents = "joined"
+) -> Iterator[Batch]:
     """Yield windows in order, so that every token but a file's first is a target exactly once.
+
+    Of documents that are not joined, every token but each document's first; windows of separate ones lose those that
+    begin a document and a window's sight of what is before it, and no more.
 
     What is missing in a file's last window and in the last batch's rows is padding. `limit` batches,
     where there are more, are taken at equal distances over the whole source; None or 0: all of them.
     """
-    ends = list(
-        accumulate(-(-(file.n_tokens - 1) // block_size) for file in source.parts)
-    )  # windows up to each part's end
+    rows = [DocumentRows.of(file, block_size) for file in source.parts] if documents == "padded" else None
+    if rows is None:
+        n_windows = [-(-(file.n_tokens - 1) // block_size) for file in source.parts]
+    else:
+        n_windows = [part.n for part in rows]
+    ends = list(accumulate(n_windows))  # windows up to each part's end
     n_batches = -(-ends[-1] // batch_size)
     n_chosen = min(limit or n_batches, n_batches)
 
     def window(number: int) -> tuple[int, int]:
         part = bisect_right(ends, number)
-        return part, (number - (ends[part - 1] if part else 0)) * block_size
+        inside = number - (ends[part - 1] if part else 0)
+        return part, inside * block_size if rows is None else int(rows[part].starts(np.array([inside]))[0])
 
     for index in range(n_chosen):
         first = index * n_batches // n_chosen * batch_size
         batch = Batch.padding(index, batch_size, block_size)
-        _fill(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))))
-        yield batch
+        yield _filled(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))), documents)
 
 
-def _fill(batch: Batch, source: Source, windows: Iterable[tuple[int, int]]) -> None:
-    """Write windows, given as (part, first token), to the rows from 0 on."""
+def _filled(batch: Batch, source: Source, windows: Iterable[tuple[int, int]], documents: Documents) -> Batch:
+    """The batch with windows, given as (part, first token), in its rows from 0 on."""
     rows: dict[int, list[tuple[int, int]]] = {}  # part -> (row, first token)
     for row, (part, start) in enumerate(windows):
         rows.setdefault(part, []).append((row, start))
     for part, places in rows.items():
         n_documents_before = sum(file.n_documents for file in source.parts[:part])
-        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before)
+        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before, documents)
+    if documents == "separate":
+        return replace(batch, positions=positions_in(batch.documents))
+    return _shortened(batch) if documents == "padded" else batch
 
 
-def _fill_from(batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int) -> None:
+def _shortened(batch: Batch) -> Batch:
+    """Without the columns that are padding in all rows."""
+    used = max(1, np.count_nonzero((batch.documents >= 0).any(axis=0)))
+
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(array[:, :used])
+
+    return replace(
+        batch, inputs=cut(batch.inputs), targets=cut(batch.targets), weights=cut(batch.weights),
+        documents=cut(batch.documents),
+    )
+
+
+def _fill_from(
+    batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int, mode: Documents
+) -> None:
     """Write one file's windows, up to its end; places: (n, 2) rows and first tokens."""
     rows, starts = places[:, 0], places[:, 1]
     positions = starts[:, None] + np.arange(batch.inputs.shape[1] + 1)  # (n, T + 1)
     tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]
     check_range(file, tokens)
-    inside = positions[:, 1:] < file.n_tokens  # (n, T): there is a target
-    documents = np.searchsorted(file.document_starts, positions[:, :-1], side="right") - 1 + n_documents_before
+    documents = np.searchsorted(file.document_starts, positions, side="right") - 1 + n_documents_before
+    inside = positions[:, 1:] < file.n_tokens  # (n, T): the token and the one that follows are in the row
+    if mode == "padded":
+        inside &= documents[:, 1:] == documents[:, :1]
+    counted = inside & (documents[:, 1:] == documents[:, :-1]) if mode == "separate" else inside
     batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
-    batch.targets[rows] = np.where(inside, tokens[:, 1:], np.int32(-1))
-    batch.weights[rows] = inside
-    batch.documents[rows] = np.where(inside, documents, -1)
+    batch.targets[rows] = np.where(counted, tokens[:, 1:], np.int32(-1))
+    batch.weights[rows] = counted
+    batch.documents[rows] = np.where(inside, documents[:, :-1], -1)

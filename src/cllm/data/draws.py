@@ -38,7 +38,7 @@ class ShuffledStarts:
         self._n_phases = n_tokens - self.n_per_epoch * block_size  # so each token is reached at some phase
         self._seed = seed
         self._part = part
-        self._block = _memo(self._make_block, self.n_per_epoch)
+        self._block = memo(self._make_block, self.n_per_epoch)
 
     def __call__(self, sample: int) -> int:
         epoch, index = divmod(sample, self.n_per_epoch)
@@ -59,7 +59,7 @@ class RandomStarts:
         self._n_starts = n_tokens - block_size
         self._seed = seed
         self._part = part
-        self._block = _memo(self._make_block, BLOCK)
+        self._block = memo(self._make_block, BLOCK)
 
     def __call__(self, sample: int) -> int:
         return self._block(0, sample // BLOCK)[sample % BLOCK]
@@ -116,6 +116,6 @@ def uniform(first: int, n: int, seed: int, stream: int, part: int) -> Uint64:
     return values
 
 
-def _memo(make: Callable[[int, int], list[int]], n: int) -> Callable[[int, int], list[int]]:
+def memo(make: Callable[[int, int], list[int]], n: int) -> Callable[[int, int], list[int]]:
     """Keep the last blocks, each of at most n; more if they are small, since a mixture's round reads across them."""
     return lru_cache(maxsize=4 + 2 * BLOCK // n)(make)

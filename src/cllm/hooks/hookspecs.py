@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cllm.hooks.specs import (
         CheckSpec,
         DatasetSpec,
+        InitializerSpec,
         ModelSpec,
         OptimizerSpec,
         ReducerSpec,
@@ -61,6 +62,11 @@ def cllm_register_tokenizers() -> Iterable[TokenizerSpec]:  # type: ignore[empty
 @hookspec
 def cllm_register_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
     """Yield model families: `[model] family = NAME`."""
+
+
+@hookspec
+def cllm_register_initializers() -> Iterable[InitializerSpec]:  # type: ignore[empty-body]
+    """Yield ways to begin: `[initializer] name = NAME`."""
 
 
 @hookspec

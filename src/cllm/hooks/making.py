@@ -21,6 +21,7 @@ from cllm.hooks.specs import ModelSpec, Spec
 METHODS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("documents",),
     "check": (),  # one of PHASES
+    "initializer": ("values",),
     "optimizer": ("learning_rate", "init", "step", "state_dict", "load_state_dict"),
     "schedule": ("__call__",),
     "sink": ("emit", "close"),

@@ -21,6 +21,7 @@ from cllm.hooks.plugins import PluginRow, Plugins
 from cllm.hooks.specs import (
     CheckSpec,
     DatasetSpec,
+    InitializerSpec,
     ModelSpec,
     OptimizerSpec,
     ReducerSpec,
@@ -34,6 +35,7 @@ REGISTRY: Mapping[str, type[Spec]] = {
     "cllm_register_datasets": DatasetSpec,
     "cllm_register_tokenizers": TokenizerSpec,
     "cllm_register_models": ModelSpec,
+    "cllm_register_initializers": InitializerSpec,
     "cllm_register_reducers": ReducerSpec,
     "cllm_register_stability_checks": CheckSpec,
     "cllm_register_optimizers": OptimizerSpec,

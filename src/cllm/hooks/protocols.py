@@ -6,7 +6,7 @@ Letters of the shapes: S shards, P parameters, n the length of a slice of the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -75,6 +75,17 @@ class Tokenizer(Protocol):
 
     def digest(self) -> str:
         """Return a hexadecimal digest of all that decides ids and texts."""
+
+
+class Initializer(Protocol):
+    """What the parameters of a run begin with."""
+
+    def values(self, parameter: Parameter, normal: Callable[[float], Float32]) -> Float32 | None:
+        """Return float32 values in the parameter's shape, or None: as its model family says.
+
+        normal(d): draws of N(0, d^2) in that shape, which seed, name and element alone decide; draws from elsewhere
+        would not be the same on other machines, nor again.
+        """
 
 
 class FoldReducer(Protocol):

@@ -87,6 +87,12 @@ class ModelSpec(Spec):
         return *super().references, self.options
 
 
+class InitializerSpec(Spec):
+    """What parameters begin with, `[initializer] name`. Factory: (config) -> Initializer."""
+
+    kind = "initializer"
+
+
 class ReducerSpec(Spec):
     """A way of combining the shards' gradients, `[reducer] name`. Factory: (config) -> Reducer."""
 
@@ -127,6 +133,7 @@ SPECS: tuple[type[Spec], ...] = (
     DatasetSpec,
     TokenizerSpec,
     ModelSpec,
+    InitializerSpec,
     ReducerSpec,
     CheckSpec,
     OptimizerSpec,

@@ -1,5 +1,7 @@
 """attention and grouped_attention: causal softmax attention of every head over its own sequence (Vaswani et al. 2017).
 
+Where documents are told apart, over its own document.
+
 Between forward and backward two numbers a row and head are kept, the maximum score and 1 / sum, from which
 the backward makes the same probabilities again: no T x T tensor outlives the op.
 
@@ -48,9 +50,14 @@ def _heads(call: Call, x: Array) -> Array:
     return np.moveaxis(rows_to_sequences(x, call.time).reshape(-1, call.time, x.shape[1] // size, size), 2, 1)
 
 
+def _seen(call: Call, n_sequences: int) -> Array:
+    """(B, 1, T, T): whether a query sees a key: those before it, and of its document only."""
+    document = (call.positions_of(n_sequences * call.time) == 0).reshape(n_sequences, 1, call.time).cumsum(axis=-1)
+    return np.asarray(np.tri(call.time, dtype=bool) & (document[..., :, None] == document[..., None, :]))
+
+
 def _scores(call: Call, q: Array, k: Array) -> Array:
-    causal = np.tril(np.ones((call.time, call.time), dtype=bool))
-    return np.where(causal, q @ np.swapaxes(k, -1, -2) * call["scale"], -np.inf)
+    return np.where(_seen(call, q.shape[0]), q @ np.swapaxes(k, -1, -2) * call["scale"], -np.inf)
 
 
 def _probabilities(scores: Array) -> Array:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -25,9 +23,14 @@ class Call:
     sequence: int = 0  # number of the shard's first sequence in the batch
     batch: int = 0
     seed: int = 0
+    positions: Array | None = None  # (rows,) of tokens in their documents, which do not see each other
 
     def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
+
+    def positions_of(self, n_rows: int) -> Array:
+        """(rows,) of each token in its document, or in its sequence where documents are not told apart."""
+        return np.arange(n_rows) % self.time if self.positions is None else self.positions
 
 
 def no_flops(attributes: Attributes, time: int) -> float:

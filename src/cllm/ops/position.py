@@ -1,10 +1,10 @@
-"""position: adds a learned row for each place in the sequence."""
+"""position: adds a learned row for each place in the sequence, or in the document where these are told apart."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cllm.ops.kind import Array, Call, OpKind, rows_to_sequences
+from cllm.ops.kind import Array, Call, OpKind
 from cllm.program import Program
 
 
@@ -18,7 +18,7 @@ def build(p: Program, x: str, name: str, deviation: float = 0.02) -> str:
 
 
 def forward(call: Call, x: Array, table: Array) -> tuple[Array, ...]:
-    return ((rows_to_sequences(x, call.time) + table[: call.time]).reshape(x.shape),)
+    return (x + table[call.positions_of(len(x))],)
 
 
 def backward(
@@ -26,7 +26,7 @@ def backward(
 ) -> tuple[Array | None, ...]:
     (dy,) = gradients
     dtable = np.zeros_like(table)
-    dtable[: call.time] = rows_to_sequences(dy, call.time).sum(axis=0)
+    np.add.at(dtable, call.positions_of(len(x)), dy)
     return dy, dtable
 
 

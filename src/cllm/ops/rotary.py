@@ -25,9 +25,8 @@ def build_table(p: Program, tokens: str, name: str, head_size: int, theta: float
 
 def forward_table(call: Call, tokens: Array) -> tuple[Array, ...]:
     half = call["head_size"] // 2
-    angles = np.arange(call.time)[:, None] * call["theta"] ** (-np.arange(half) / half)
-    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    return (np.tile(table, (len(tokens) // call.time, 1)),)
+    angles = call.positions_of(len(tokens))[:, None] * call["theta"] ** (-np.arange(half) / half)
+    return (np.concatenate([np.cos(angles), np.sin(angles)], axis=1),)
 
 
 ROTARY_TABLE = OpKind("rotary_table", build_table, forward_table, None, sizes=("head_size",), numbers=("theta",))
