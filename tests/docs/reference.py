@@ -33,7 +33,8 @@ DOCS = ROOT / "docs"
 FOLDER = DOCS / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
-    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule", "Sink",
+    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule",
+    "Sink",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
