@@ -37,11 +37,11 @@ from cllm.writing import usual_threads, write
 class Model:
     """A model as it was saved: its config, its parameters (P,) float32 or their average, its tokenizer."""
 
-    config: Config
-    parameters: NDArray[np.float32]
+    config: Config  # of the run
+    parameters: NDArray[np.float32]  # (P,), in the order of `decoding.parameters`
     tokenizer: Tokenizer | None  # None where the token files did not say what made them: it cannot write text
-    decoding: Program
-    step: int
+    decoding: Program  # computes the next token from those before it
+    step: int  # updates done
     facts: RunFacts  # what the checkpoint says of its run
     warnings: tuple[str, ...] = ()  # of newer checkpoints that do not verify
 

@@ -49,6 +49,9 @@ class Trainer:
     these. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is saved,
     KeyboardInterrupt goes on; and on SIGTERM, unless the program handles it itself, the same with Terminated, a
     SystemExit.
+
+    To look at between steps: config (as resolved), n_steps, state (its step, its batch_index, its parameters (P,)),
+    folder (its path).
     """
 
     def __init__(

@@ -2,11 +2,12 @@
 
     <!-- test
     skip: needs the network            the block is not run
-    needs: tokenizers                  nor, but by tox, the whole page where this package is not installed
+    needs: tokenizers                  nor, but by tox, the whole page where this package is missing
     add: --set train.steps=2           added to every `cllm train` command of the block
     replace: 2000 => 2                 done to the block's commands or code
     exit: 1                            what its last command exits with
     file: my_check.py                  the block is written to this file, and not run
+    cell: notebook                     of a notebook: all cells of the page run in one process, after all else
     -->
 """
 
@@ -26,7 +27,7 @@ PAGES = (
 _BLOCK = re.compile(
     r"(?:<!-- test\n(?P<notes>.*?)-->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-_NOTES = ("skip", "needs", "add", "replace", "exit", "file")
+_NOTES = ("skip", "needs", "add", "replace", "exit", "file", "cell")
 
 
 @dataclass(frozen=True)

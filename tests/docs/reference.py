@@ -1,4 +1,4 @@
-"""Makes the tables of docs/reference from the code: `python -m tests.docs.reference` writes them into the pages.
+"""Makes the tables of docs from the code: `python -m tests.docs.reference` writes them into the pages.
 
 A table stands between `<!-- made by tests/docs/reference.py: NAME -->` and `<!-- end -->`.
 """
@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -24,13 +24,18 @@ from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
 from cllm.hooks.manager import build_manager
+from tests.docs import api
+from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
+from tests.kernels.elementary import FUNCTIONS, POW_LARGEST_ERROR
+from tests.kernels.elementary64 import FUNCTIONS64
 
-FOLDER = ROOT / "docs" / "reference"
+DOCS = ROOT / "docs"
+FOLDER = DOCS / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
-    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer",
-    "Schedule", "Sink",
+    "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule",
+    "Sink",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
@@ -100,13 +105,13 @@ def hooks() -> Iterator[str]:
     for name, function in vars(hookspecs).items():
         if name.startswith("cllm_"):
             arguments = ", ".join(_annotated(p) for p in inspect.signature(function).parameters.values())
-            yield f"- `{name}({arguments})`: {_line(function.__doc__)}"
+            yield f"- `{name}({arguments})`: {line(function.__doc__)}"
 
 
 def protocol_methods() -> Iterator[str]:
     for name in PROTOCOLS:
         protocol = getattr(protocols, name)
-        yield f"\n### {name}\n\n{_line(protocol.__doc__)}\n"
+        yield f"\n### {name}\n\n{line(protocol.__doc__)}\n"
         for method, value in vars(protocol).items():
             if method.startswith("_") and method != "__call__":
                 continue
@@ -123,7 +128,7 @@ def values() -> Iterator[str]:
         reports.ShardView, reports.GradientView, reports.Magnitude, reports.Past, reports.UpdateView,
         reports.UpdatedView, reports.StepReport, reports.RunInfo,
     ):
-        yield f"\n### {kind.__name__}\n\n{_line(kind.__doc__)}\n"
+        yield f"\n### {kind.__name__}\n\n{line(kind.__doc__)}\n"
         lines = re.findall(r"^    (\w+): (.+?)(?:  # (.*))?$", inspect.getsource(kind), re.MULTILINE)
         yield from table(("Field", "Type", "Meaning"), ((code(n), code(t), m) for n, t, m in lines))
 
@@ -132,32 +137,25 @@ def variables() -> Iterator[str]:
     yield from table(("Variable", "Values", "Meaning"), ((code(v.name), v.values, v.summary) for v in env.VARIABLES))
 
 
+def ulps() -> Iterator[str]:
+    """The largest errors, as the tests hold them."""
+    double = {function.name: function.largest_error for function in FUNCTIONS64}
+    single = {function.name: function.largest_error for function in FUNCTIONS} | {"pow": POW_LARGEST_ERROR}
+    rows = ((code(name), str(error), str(double.get(name, ""))) for name, error in single.items())
+    yield from table(("Function", "float32", "float64"), rows)
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands, "whole": whole, "config": config, "presets": presets, "resume": resume, "parts": parts,
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
+    "api": api.top, "hook_names": api.hook_names, "errors": api.error_classes, "kernels": api.kernel_functions,
+    "data_names": api.data_names, "ulps": ulps,
 }
 
 
 def filled(text: str) -> str:
     """The text of a page with its tables as the code has them now."""
     return TABLE.sub(lambda match: f"{match[1]}{chr(10).join(TABLES[match[2]]()).strip(chr(10))}\n{match[3]}", text)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    names = tuple(head)
-    yield "| " + " | ".join(names) + " |"
-    yield "|---" * len(names) + "|"
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-
-
-def code(text: str) -> str:
-    return f"`{text}`"
-
-
-def fenced(text: str) -> str:
-    lines = "\n".join(line.strip() for line in text.splitlines())
-    return f"```text\n{lines}\n```"
 
 
 def _argument(action: argparse.Action) -> tuple[str, str]:
@@ -201,11 +199,7 @@ def _annotated(parameter: inspect.Parameter) -> str:
 
 
 def _after(text: str | None) -> str:
-    return f": {_line(text)}" if text else ""
-
-
-def _line(text: str | None) -> str:
-    return " ".join(inspect.cleandoc(text or "").split())
+    return f": {line(text)}" if text else ""
 
 
 def _sentence(text: str) -> str:
@@ -213,7 +207,7 @@ def _sentence(text: str) -> str:
 
 
 def pages() -> list[Path]:
-    return [page for page in sorted(FOLDER.glob("*.md")) if TABLE.search(page.read_text(encoding="utf-8"))]
+    return [page for page in sorted(DOCS.rglob("*.md")) if TABLE.search(page.read_text(encoding="utf-8"))]
 
 
 if __name__ == "__main__":

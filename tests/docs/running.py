@@ -28,23 +28,33 @@ def lay_out(folder: Path) -> None:
 def run_page(page: Path, folder: Path, environment: dict[str, str], python: str) -> None:
     """Run its blocks in their order, console blocks by bash, and compare what they print with what it shows."""
     digests: dict[str, str] = {}
+    cells: list[Block] = []
     for block in blocks(page):
-        if not block.note("skip"):
+        if block.note("cell"):
+            cells.append(block)
+        elif not block.note("skip"):
             run_block(block, folder, environment, python, digests)
+    if cells:  # of a notebook: one program
+        _run_python(cells, folder, environment, python)
 
 
 def run_block(block: Block, folder: Path, environment: dict[str, str], python: str, digests: dict[str, str]) -> str:
     """Returns what the last of its commands printed; "" for a block that is a file, or that nobody runs."""
     target = block.note("file")
     if target is not None:
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
         (folder / target).write_text(block.adapted(block.text), encoding="utf-8")
     elif block.language == "python":
-        done = _run([python, "-c", block.adapted(block.text)], folder, environment)
-        assert done.returncode == 0, f"{block.place}:\n{done.stdout}"
-        return done.stdout
+        return _run_python([block], folder, environment, python)
     elif block.language == "console":
         return _run_commands(block, folder, environment, digests)
     return ""
+
+
+def _run_python(parts: list[Block], folder: Path, environment: dict[str, str], python: str) -> str:
+    done = _run([python, "-c", "\n".join(part.adapted(part.text) for part in parts)], folder, environment)
+    assert done.returncode == 0, f"{parts[0].place}:\n{done.stdout}"
+    return done.stdout
 
 
 def _run_commands(block: Block, folder: Path, environment: dict[str, str], digests: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ book.txt, train-v2.0.json (both small and generated), configs/ and docs/examples
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -25,9 +26,18 @@ from tests.docs.running import lay_out, run_page
 
 RUN = ("console", "python")
 DATA = ("toml", "json")
-SHOWN_ONLY = ("", "text", "c", "cython")
+SHOWN_ONLY = ("", "text", "c", "cython", "dockerfile")
 BY_PLACE = attrgetter("place")
 
+
+def hatchling() -> object:
+    """What builds the packages of the tutorials; tox -e docs has it."""
+    if os.environ.get("CLLM_EXPECT_ON_PATH") == "1":
+        return importlib.import_module("hatchling")
+    return pytest.importorskip("hatchling", reason="tox -e docs has it")
+
+
+NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling}
 names = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -38,15 +48,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         give_up("the command cllm is not on the PATH: install the package, as tox does")
     lay_out(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # `python -m benchmarks.compare`, as from the project's folder
+    # `python -m benchmarks.compare`, as from the project's folder; and what a page installs, for that page alone
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path / "installed")]))
     monkeypatch.delenv("CLLM_ISA", raising=False)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", [n for n in names if any(b.language in RUN for b in blocks(ROOT / n))])
 def test_everything_on_the_page_runs(name: str, folder: Path) -> None:
-    if any(block.note("needs") for block in blocks(ROOT / name)):
-        huggingface_tokenizers()
+    for package in {block.note("needs") for block in blocks(ROOT / name)} - {None}:
+        NEEDS[str(package)]()
     run_page(ROOT / name, folder, dict(os.environ), sys.executable)
 
 
@@ -56,6 +67,13 @@ def test_a_page_says_what_its_blocks_are() -> None:
             assert block.language in RUN + DATA + SHOWN_ONLY, f"{block.place}: what is {block.language!r}?"
             assert block.language == "console" or not re.search(r"^\$ ", block.text, re.MULTILINE), block.place
             assert block.language != "console" or block.commands(), f"{block.place}: no command after '$ '"
+
+
+def test_a_reader_is_told_the_names_of_files() -> None:
+    for page in PAGES:
+        seen = re.sub(r"<!-- .*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for block in blocks(page):
+            assert (block.note("file") or "") in seen, f"{block.place}: its file is named in a comment alone"
 
 
 def test_only_what_no_test_can_do_is_skipped() -> None:
@@ -68,6 +86,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"|pkill -USR1 "  # to a run that has to go on meanwhile
         r"|cllm plugins show (parquet|robust|tensorboard|zclip)$|cd plugins/cllm-\w+ "  # installed in tox's
         r"|cllm prepare parquet\.rows "  # environment plugins alone
+        r"|docker (build|run) "  # needs a daemon
         r"|tensorboard --logdir "  # serves until it is stopped
     )
     assert all(allowed.match(command) for command in skipped), skipped
@@ -83,4 +102,6 @@ def test_what_is_shown_as_data_is_what_it_says(block: Block) -> None:
     if set(tables) <= {field.name for field in msgspec.structs.fields(Config)}:
         from_mapping({"data": {"path": "book.txt"}, "train": {"steps": 1}, **tables})
     else:
-        assert set(tables) <= {"project", "build-system"}, f"{block.place}: neither a config nor a pyproject.toml"
+        known = {"project", "build-system", "tool"}
+        assert set(tables) <= known, f"{block.place}: neither a config nor a pyproject.toml"
+

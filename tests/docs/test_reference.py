@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cllm import env
+import cllm
+from cllm import env, errors, hooks, kernels
 from cllm.cli import COMMANDS
 from cllm.config import FREE_ON_RESUME, NUMERIC_KEYS
 from cllm.config.schema import Config
@@ -19,6 +20,7 @@ from cllm.hooks import hookspecs
 from cllm.hooks.specs import SPECS
 from tests.docs.markdown import PAGES, ROOT
 from tests.docs.reference import FOLDER, STRUCTS, TABLE, TABLES, filled, pages
+from tools.pypi_readme import absolute
 
 
 def text_of(page: str) -> str:
@@ -56,6 +58,18 @@ def test_every_hook_and_every_spec_is_there() -> None:
         assert name in text, name
 
 
+def test_every_public_name_of_python_is_there() -> None:
+    text = text_of("python.md")
+    for name in cllm.__all__:
+        assert re.search(rf"^### `?{name}`?$", text, re.MULTILINE), name
+    kinds = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    assert len(kinds) >= 14
+    for name in [*hooks.__all__, *kinds]:
+        assert f"| `{name}` |" in text, name
+    for name in kernels.__all__:
+        assert f"`{name}" in text, name
+
+
 def test_every_variable_is_there_and_there_are_no_others() -> None:
     text = text_of("environment.md")
     documented = set(re.findall(r"`(CLLM_\w+)`", text))
@@ -80,6 +94,16 @@ def test_links_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             if not link.startswith(("http://", "https://")):
                 assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} -> {link}"
+
+
+def test_on_pypi_no_link_of_the_readme_is_relative() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    made = absolute(text, "https://example.org/cllm/blob/v1/")
+    links = re.findall(r"\]\(([^)\s]+)", made)
+    assert len(links) > 30 and all(link.startswith("https://") for link in links)
+    assert "(https://example.org/cllm/blob/v1/README.md#the-same-bits)" in made
+    assert "(https://example.org/cllm/blob/v1/docs/index.md)" in made
+    assert re.sub(r"\]\([^)]*\)", "", made) == re.sub(r"\]\([^)]*\)", "", text)
 
 
 def test_the_index_links_every_page() -> None:
