@@ -40,7 +40,7 @@ class CllmStep:
         self.batches = [
             SimpleNamespace(
                 index=index, inputs=np.ascontiguousarray(window[:, :-1]), targets=np.ascontiguousarray(window[:, 1:]),
-                weights=np.ones((task.batch_size, task.block_size), dtype=np.float32),
+                weights=np.ones((task.batch_size, task.block_size), dtype=np.float32), positions=None,
             )
             for index, window in enumerate(windows(task, tokens))
         ]
