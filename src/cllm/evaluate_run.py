@@ -32,7 +32,9 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
             raise DataError("eval", "data without a validation part", "one", "set [data] validation above 0")
         program = plugins.factory("model", config.model.family)(config.model, "evaluate")
         engine = Engine(program, config.train.batch_size, n_threads or default_threads())
-        batches = evaluation_batches(data.validation, config.model.block_size, config.train.batch_size)
+        batches = evaluation_batches(
+            data.validation, config.model.block_size, config.train.batch_size, loss=config.data.loss
+        )
         measured = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
         return replace(measured, warnings=model.warnings)
 

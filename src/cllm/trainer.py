@@ -197,7 +197,8 @@ class Trainer:
         if parts.evaluator is None or parts.data.validation is None:
             return None
         batches = evaluation_batches(
-            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None
+            parts.data.validation, self.config.model.block_size, train.batch_size, train.eval_batches or None,
+            self.config.data.loss,
         )
         result = evaluate(parts.evaluator, self.state.parameters, batches)
         self._validation = (self.state.step, result.loss)

@@ -16,6 +16,7 @@ NUMERIC_KEYS = (
     "data.tokenizer_options.",
     "data.mixture.weight",
     "data.sampling",
+    "data.loss",
     "data.validation",
     "data.options.",
     "train.seed",

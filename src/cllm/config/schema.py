@@ -97,6 +97,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: options of a tokenizer that learns from the text
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
+    loss: of which tokens, in training and evaluation: all, or answers, those that the loader marks
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
     """
@@ -108,6 +109,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
     mixture: list[MixturePart] | None = None
     sampling: Literal["shuffle", "random"] = "shuffle"
+    loss: Literal["all", "answers"] = "all"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
 

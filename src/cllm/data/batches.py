@@ -15,12 +15,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm.data.answerdraws import RandomAnswers, ShuffledAnswers, refuse_without_answers, starts_in_order
 from cllm.data.draws import RandomStarts, ShuffledStarts
 from cllm.data.mixture import Deal, Mixture
 from cllm.data.tokenfile import TokenFile, check_range
 
 Source = TokenFile | Mixture
 Sampling = Literal["shuffle", "random"]
+Loss = Literal["all", "answers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +48,28 @@ class Batches:
 
     sampling "shuffle": windows that do not overlap, each once an epoch, in another order each epoch; a
     batch may hold the end of one epoch and the beginning of the next. "random": windows that begin
-    anywhere, as nanoGPT's do. Of a mixture, each part goes through epochs of its own. Windows run on
-    over the ends of documents.
+    anywhere, as nanoGPT's do. loss "answers": targets that are part of no answer are not counted, and windows without
+    any other are left out; "all": every target counts. Of a mixture, each part goes through epochs of its own.
+    Windows run on over the ends of documents.
     """
 
     def __init__(
-        self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle"
+        self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle",
+        loss: Loss = "all",
     ) -> None:
-        """Raises DataError where a file of the source has not block_size + 1 tokens."""
+        """Raises DataError where a file of the source has not block_size + 1 tokens, or no answers to count."""
         self.source = source
         self.batch_size = batch_size
         self.block_size = block_size
-        kind = ShuffledStarts if sampling == "shuffle" else RandomStarts
-        self._starts = [kind(file.n_tokens, block_size, seed, part) for part, file in enumerate(source.parts)]
+        self.loss = loss
+        self._starts = [
+            _starts(file, block_size, seed, part, sampling, loss) for part, file in enumerate(source.parts)
+        ]
         self._deal = Deal(source.places, seed) if isinstance(source, Mixture) else None
 
     @property
     def windows_per_epoch(self) -> int:
-        """Windows that do not overlap; of a mixture, of all parts together."""
+        """Windows that do not overlap, of the first epoch; of a mixture, of all parts together."""
         return sum(starts.n_per_epoch for starts in self._starts)
 
     @property
@@ -75,7 +81,7 @@ class Batches:
         """Batch `batch_index` >= 0, the same whenever it is asked for."""
         batch = Batch.padding(batch_index, self.batch_size, self.block_size)
         samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
-        _fill(batch, self.source, map(self.window, samples))
+        _fill(batch, self.source, map(self.window, samples), self.loss)
         return batch
 
     def window(self, sample: int) -> tuple[int, int]:
@@ -84,48 +90,66 @@ class Batches:
         return part, self._starts[part](number)
 
 
-def evaluation_batches(source: Source, block_size: int, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Yield windows in order, so that every token but a file's first is a target exactly once.
+def _starts(
+    file: TokenFile, block_size: int, seed: int, part: int, sampling: Sampling, loss: Loss
+) -> ShuffledStarts | RandomStarts | ShuffledAnswers | RandomAnswers:
+    if loss == "answers":
+        return (ShuffledAnswers if sampling == "shuffle" else RandomAnswers)(file, block_size, seed, part)
+    return (ShuffledStarts if sampling == "shuffle" else RandomStarts)(file.n_tokens, block_size, seed, part)
 
-    What is missing in a file's last window and in the last batch's rows is padding. `limit` batches,
-    where there are more, are taken at equal distances over the whole source; None or 0: all of them.
+
+def evaluation_batches(
+    source: Source, block_size: int, batch_size: int, limit: int | None = None, loss: Loss = "all"
+) -> Iterator[Batch]:
+    """Yield windows in order, so that every token but a file's first, or every one of an answer, is a target once.
+
+    Windows without a counted target are left out. What is missing in a file's last window and in the last batch's
+    rows is padding. `limit` batches, where there are more, are taken at equal distances over the whole source; None
+    or 0: all of them. Raises DataError where a file has no answers to count.
     """
-    ends = list(
-        accumulate(-(-(file.n_tokens - 1) // block_size) for file in source.parts)
-    )  # windows up to each part's end
+    if loss == "answers":
+        refuse_without_answers(source.parts)
+    starts = [
+        range(0, file.n_tokens - 1, block_size) if loss == "all" else starts_in_order(file, block_size)
+        for file in source.parts
+    ]
+    ends = list(accumulate(map(len, starts)))  # windows up to each part's end
     n_batches = -(-ends[-1] // batch_size)
     n_chosen = min(limit or n_batches, n_batches)
 
     def window(number: int) -> tuple[int, int]:
         part = bisect_right(ends, number)
-        return part, (number - (ends[part - 1] if part else 0)) * block_size
+        return part, int(starts[part][number - (ends[part - 1] if part else 0)])
 
     for index in range(n_chosen):
         first = index * n_batches // n_chosen * batch_size
         batch = Batch.padding(index, batch_size, block_size)
-        _fill(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))))
+        _fill(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))), loss)
         yield batch
 
 
-def _fill(batch: Batch, source: Source, windows: Iterable[tuple[int, int]]) -> None:
+def _fill(batch: Batch, source: Source, windows: Iterable[tuple[int, int]], loss: Loss) -> None:
     """Write windows, given as (part, first token), to the rows from 0 on."""
     rows: dict[int, list[tuple[int, int]]] = {}  # part -> (row, first token)
     for row, (part, start) in enumerate(windows):
         rows.setdefault(part, []).append((row, start))
     for part, places in rows.items():
         n_documents_before = sum(file.n_documents for file in source.parts[:part])
-        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before)
+        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before, loss)
 
 
-def _fill_from(batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int) -> None:
+def _fill_from(
+    batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int, loss: Loss
+) -> None:
     """Write one file's windows, up to its end; places: (n, 2) rows and first tokens."""
     rows, starts = places[:, 0], places[:, 1]
     positions = starts[:, None] + np.arange(batch.inputs.shape[1] + 1)  # (n, T + 1)
     tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]
     check_range(file, tokens)
     inside = positions[:, 1:] < file.n_tokens  # (n, T): there is a target
+    counted = inside & file.is_answer(positions[:, 1:]) if loss == "answers" else inside
     documents = np.searchsorted(file.document_starts, positions[:, :-1], side="right") - 1 + n_documents_before
     batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
-    batch.targets[rows] = np.where(inside, tokens[:, 1:], np.int32(-1))
-    batch.weights[rows] = inside
+    batch.targets[rows] = np.where(counted, tokens[:, 1:], np.int32(-1))
+    batch.weights[rows] = counted
     batch.documents[rows] = np.where(inside, documents, -1)

@@ -38,7 +38,7 @@ class ShuffledStarts:
         self._n_phases = n_tokens - self.n_per_epoch * block_size  # so each token is reached at some phase
         self._seed = seed
         self._part = part
-        self._block = _memo(self._make_block, self.n_per_epoch)
+        self._block = memo(self._make_block, self.n_per_epoch)
 
     def __call__(self, sample: int) -> int:
         epoch, index = divmod(sample, self.n_per_epoch)
@@ -47,7 +47,7 @@ class ShuffledStarts:
     def _make_block(self, epoch: int, block: int) -> list[int]:
         key = epoch | self._part << 32
         window = permuted(block * BLOCK, self.n_per_epoch, self._seed, philox.STREAM_SHUFFLE, key)
-        phase = philox.uniform_below(self._n_phases, self._seed, philox.STREAM_SHUFFLE, epoch & _MASK32, self._part)
+        phase = phase_of(epoch, self._n_phases, self._seed, self._part)
         return (window * self._block_size + phase).tolist()  # type: ignore[no-any-return]
 
 
@@ -59,7 +59,7 @@ class RandomStarts:
         self._n_starts = n_tokens - block_size
         self._seed = seed
         self._part = part
-        self._block = _memo(self._make_block, BLOCK)
+        self._block = memo(self._make_block, BLOCK)
 
     def __call__(self, sample: int) -> int:
         return self._block(0, sample // BLOCK)[sample % BLOCK]
@@ -79,6 +79,11 @@ def windows_per_epoch(n_tokens: int, block_size: int) -> int:
             todo="take more text or a smaller block_size",
         )
     return max(1, (n_tokens - block_size) // block_size)
+
+
+def phase_of(epoch: int, n_phases: int, seed: int, part: int) -> int:
+    """Where the first window of an epoch begins, 0 <= phase < n_phases."""
+    return philox.uniform_below(n_phases, seed, philox.STREAM_SHUFFLE, epoch & _MASK32, part)
 
 
 def permuted(first: int, n: int, seed: int, stream: int, epoch: int) -> NDArray[np.int64]:
@@ -116,6 +121,6 @@ def uniform(first: int, n: int, seed: int, stream: int, part: int) -> Uint64:
     return values
 
 
-def _memo(make: Callable[[int, int], list[int]], n: int) -> Callable[[int, int], list[int]]:
+def memo(make: Callable[[int, int], list[int]], n: int) -> Callable[[int, int], list[int]]:
     """Keep the last blocks, each of at most n; more if they are small, since a mixture's round reads across them."""
     return lru_cache(maxsize=4 + 2 * BLOCK // n)(make)

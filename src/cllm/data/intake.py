@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from cllm.data.answers import check_answers, stretches
+from cllm.data.answerspool import Answers
 from cllm.data.counts import Counts
 from cllm.data.digestset import DigestSet
-from cllm.data.spool import Spool
+from cllm.data.spool import NO_ANSWERS, Spool
 from cllm.errors import TokenizerError
 from cllm.hooks.protocols import Dataset, Document, Tokenizer
 
@@ -25,13 +29,18 @@ class Intake:
         self._begin = 0  # the token with which the last document begins
 
     def take(self, dataset: Dataset) -> None:
-        """Take all documents of a dataset. Raises what it raises, and TokenizerError with the place."""
+        """Take all documents of a dataset.
+
+        Raises what it raises, TokenizerError with the place, and PluginError for answers that are none of the text.
+        """
         for document in dataset.documents():
+            check_answers(document, type(dataset).__name__)
             if not document.continues:
                 self._end_document()
                 self._begin = self._spool.n_tokens
             self.counts.add(document)
-            self._spool.add(encode(self._tokenizer, document), begins=not document.continues)
+            encoded = encode(self._tokenizer, document)
+            self._spool.add(encoded.tokens, not document.continues, encoded.answers)
         self._end_document()
 
     def _end_document(self) -> None:
@@ -45,12 +54,37 @@ class Intake:
         self._begin = self._spool.n_tokens
 
 
-def encode(tokenizer: Tokenizer, document: Document) -> NDArray[Any]:
-    """The tokens of a document, or of its piece. Raises TokenizerError with the place."""
+@dataclass(frozen=True)
+class Encoded:
+    """A document, or its piece, in tokens."""
+
+    tokens: NDArray[Any]  # (n,)
+    answers: Answers  # (k, 2), in these tokens
+
+
+def encode(tokenizer: Tokenizer, document: Document) -> Encoded:
+    """The tokens of a document, or of its piece. Raises TokenizerError with the place.
+
+    What stands before, in and behind an answer is encoded by itself, as a prompt is when a model writes the answer:
+    no token reaches over either end of one.
+    """
+    if not document.answers:
+        return Encoded(_tokens(tokenizer, document, 0, document.text), NO_ANSWERS)
+    parts, spans, n = [], [], 0
+    for begin, text, is_answer in stretches(document):
+        parts.append(_tokens(tokenizer, document, begin, text))
+        if is_answer and len(parts[-1]):
+            spans.append((n, n + len(parts[-1])))
+        n += len(parts[-1])
+    return Encoded(np.concatenate(parts), np.array(spans, np.int64).reshape(-1, 2))
+
+
+def _tokens(tokenizer: Tokenizer, document: Document, begin: int, text: str) -> NDArray[Any]:
+    """Of the text that begins with that character of the document, or of its piece."""
     try:
-        tokens = tokenizer.encode(document.text)
+        tokens = tokenizer.encode(text)
     except TokenizerError as error:
-        place = f"{document.source}, from character {document.offset:,} on"
+        place = f"{document.source}, from character {document.offset + begin:,} on"
         raise TokenizerError(error.who, f"{place}: {error.came}", error.expected, error.todo) from None
     if len(tokens) and int(tokens.max()) >= tokenizer.vocab_size:
         raise TokenizerError(

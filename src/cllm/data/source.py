@@ -29,7 +29,7 @@ from cllm.digest import file_digest
 from cllm.errors import DataError
 from cllm.hooks.protocols import Dataset, Tokenizer
 
-CACHE_VERSION = 2  # part of the name of what is cached: another one, where the same text gives other tokens
+CACHE_VERSION = 3  # part of the name of what is cached: another one, where the same text gives other tokens
 
 _NANOGPT = ("train.bin", "val.bin")
 _TOKEN_FILES = (".tokens", ".bin")

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.bounded import check_memory
+from cllm.data.answerspool import Answers, AnswerSpool
 from cllm.data.split import Ranges
 from cllm.data.tokenfile import token_dtype
 
 DOCUMENT = 70  # bytes that one takes while they are divided (split.py), its start included: 65 measured with 10^6
 _CHUNK_TOKENS = 1 << 20
 _CHECKED_EVERY = 1 << 16
+
+NO_ANSWERS = np.empty((0, 2), np.int64)
 
 
 class Spool:
@@ -32,18 +35,24 @@ class Spool:
         self._dtype = token_dtype(vocab_size)
         self._tokens = (folder / "tokens.spool").open("w+b")
         self._starts = array("q")  # where each document begins
+        self._answers = AnswerSpool(folder)
 
-    def add(self, tokens: NDArray[Any], begins: bool) -> None:
-        """Append tokens (n,) that begin a document or go on with it. An empty document leaves no trace."""
+    def add(self, tokens: NDArray[Any], begins: bool, answers: Answers = NO_ANSWERS) -> None:
+        """Append tokens (n,) that begin a document or go on with it. An empty document leaves no trace.
+
+        answers: (k, 2), which of these tokens are answers.
+        """
         self._begins = self._begins or begins
         if not len(tokens):
             return
         if self._begins:
             self._begins = False
+            self._answers.begin_document()
             self._starts.append(self.n_tokens)
             if len(self._starts) % _CHECKED_EVERY == 0:
                 self._check_memory()
         self._tokens.write(np.ascontiguousarray(tokens, self._dtype).data)
+        self._answers.add(answers, self.n_tokens)
         self.n_tokens += len(tokens)
 
     def take_back(self, begin: int) -> None:
@@ -51,6 +60,7 @@ class Spool:
         self._tokens.seek(begin * self._dtype.itemsize)
         self._tokens.truncate()
         self._starts.pop()
+        self._answers.take_back()
         self.n_tokens = begin
         self._begins = True
 
@@ -73,8 +83,13 @@ class Spool:
             for start in range(first, end, _CHUNK_TOKENS):
                 yield self._read(start, min(_CHUNK_TOKENS, end - start))
 
+    def answers(self, ranges: Ranges) -> Iterator[Answers]:
+        """The answers (k, 2) inside the ranges, counted in the tokens that `tokens` gives, in chunks."""
+        return self._answers.within(ranges)
+
     def close(self) -> None:
-        """Remove the file."""
+        """Remove the files."""
+        self._answers.close()
         with suppress(OSError):  # a full disk has been reported by then
             self._tokens.close()
         Path(self._tokens.name).unlink(missing_ok=True)

@@ -28,6 +28,8 @@ class Document:
     """A text from a dataset, or a piece of one that is too long to be held whole.
 
     `offset` counts the characters of the document that came in earlier pieces, which `continues` announces.
+    `answers` are spans (first character, end) of `text` that are answers, not empty, in order and disjoint; one that
+    crosses the border of two pieces is given in both, each with its own part of it.
     `counts` are sums to report of a preparation, such as {"segments": 12}; a document in pieces gives them
     with the first.
     """
@@ -37,6 +39,7 @@ class Document:
     offset: int = 0
     continues: bool = False
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    answers: Sequence[tuple[int, int]] = ()
 
 
 class Dataset(Protocol):
