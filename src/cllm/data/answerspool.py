@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm.data.split import Ranges
+from cllm.data.spoolfile import close, flush, reopened
 
 Answers = NDArray[np.int64]  # (n, 2): first token and end of each span
 
 _CHUNK = 1 << 16
 _SPAN_BYTES = 16
+
+
+class AnswerState(msgspec.Struct, frozen=True):
+    """Where a spool of answers stands: spans in the file, those of earlier documents, the one that may go on."""
+
+    n: int = 0
+    n_before: int = 0
+    last: list[tuple[int, int]] = []
 
 
 class AnswerSpool:
@@ -23,11 +32,18 @@ class AnswerSpool:
     So the spans do not depend on the pieces in which a document comes, which may divide an answer.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / "answers.spool").open("w+b")
-        self._last = np.empty((0, 2), np.int64)  # (0 or 1, 2): the next span may go on with it
-        self._n_before = 0  # spans of the file that belong to earlier documents
-        self._n = 0  # spans of the file
+    def __init__(self, folder: Path, state: AnswerState | None = None) -> None:
+        """state: go on from there, with the file of then."""
+        self._file = reopened(folder / "answers.spool", _SPAN_BYTES * state.n if state else None)
+        state = state or AnswerState()
+        self._last = np.array(state.last, np.int64).reshape(-1, 2)  # (0 or 1, 2): the next span may go on with it
+        self._n_before = state.n_before  # spans of the file that belong to earlier documents
+        self._n = state.n  # spans of the file
+
+    def saved(self) -> AnswerState:
+        """What is on the disk by now, so that a state made of it finds it there again."""
+        flush(self._file)
+        return AnswerState(self._n, self._n_before, [(first, end) for first, end in self._last.tolist()])
 
     def begin_document(self) -> None:
         """What comes from here on belongs to another document."""
@@ -66,11 +82,9 @@ class AnswerSpool:
             found = clipped[:, 0] < clipped[:, 1]
             yield clipped[found] + shifts[place[found], None]
 
-    def close(self) -> None:
-        """Remove the file."""
-        with suppress(OSError):  # a full disk has been reported by then
-            self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
+    def close(self, remove: bool = True) -> None:
+        """Close the file, and remove it."""
+        close(self._file, remove)
 
     def _write(self, spans: Answers) -> None:
         self._file.write(spans.astype("<i8").tobytes())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.bounded import check_memory
+from cllm.data.manifest import read_manifest
 from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE
 from cllm.data.tokenfile import TokenFile, check_range
 from cllm.data.tokenizerfile import FILE_NAME, builtin, load_tokenizer
@@ -61,6 +62,8 @@ def token_files(path: Path) -> list[Path]:
     """The token files of prepared data, training first; or the one that is named. Raises DataError for neither."""
     if not path.is_dir():
         return [path]
+    if manifest := read_manifest(path):
+        return [file for part in manifest.parts for file in token_files(path / part.folder)]
     for names in ((TRAIN_FILE, VALIDATION_FILE), ("train.bin", "val.bin")):
         if found := [path / name for name in names if (path / name).is_file()]:
             return found

@@ -55,7 +55,8 @@ class Tokenizer(Protocol):
     A tokenizer that learns from text has a classmethod `from_texts(texts: Iterable[str])` as well, which takes
     the options as its second argument where its spec has a config. One whose ids are no whole characters has
     `stream_decoder()`, for text that is shown as it is written, and `n_bytes(ids) -> int`, of the text that ids
-    stand for.
+    stand for. One whose `encode` may run on several threads at once, without the GIL for the most part, says so by
+    `encodes_in_threads = True`: `cllm prepare` does so then.
     """
 
     @property
