@@ -21,6 +21,7 @@ from cllm.cli.options import (
     whole,
 )
 from cllm.cli.progress import Progress
+from cllm.data.journal import hidden_work
 from cllm.data.kinds import Kinds, tokenizer_named
 from cllm.data.manifest import part_name
 from cllm.data.prepare import Job, PrepareReport, run_resumable
@@ -79,7 +80,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             reports = run_resumable(job, out, _identity(options, tokenizer, how), progress.tell)
         except KeyboardInterrupt:
-            progress.tell("stopped; the same command goes on from what is done, if it took more than a few seconds")
+            if hidden_work(out).exists():
+                progress.tell("stopped; the same command goes on from what is done")
             raise
     if options.json:
         told = [{**asdict(report), "out": str(out)} for report in reports]

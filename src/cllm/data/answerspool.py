@@ -15,7 +15,7 @@ from cllm.data.spoolfile import close, flush, reopened
 Answers = NDArray[np.int64]  # (n, 2): first token and end of each span
 
 _CHUNK = 1 << 16
-_SPAN_BYTES = 16
+SPAN_BYTES = 16
 
 
 class AnswerState(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class AnswerSpool:
 
     def __init__(self, folder: Path, state: AnswerState | None = None) -> None:
         """state: go on from there, with the file of then."""
-        self._file = reopened(folder / "answers.spool", _SPAN_BYTES * state.n if state else None)
+        self._file = reopened(folder / "answers.spool", SPAN_BYTES * state.n if state else None)
         state = state or AnswerState()
         self._last = np.array(state.last, np.int64).reshape(-1, 2)  # (0 or 1, 2): the next span may go on with it
         self._n_before = state.n_before  # spans of the file that belong to earlier documents
@@ -62,7 +62,7 @@ class AnswerSpool:
         """Forget those of the last document."""
         self._last = self._last[:0]
         self._n = self._n_before
-        self._file.seek(self._n * _SPAN_BYTES)
+        self._file.seek(self._n * SPAN_BYTES)
         self._file.truncate()
 
     def within(self, ranges: Ranges) -> Iterator[Answers]:
@@ -91,8 +91,8 @@ class AnswerSpool:
         self._n += len(spans)
 
     def _read(self, start: int, n: int) -> Answers:
-        self._file.seek(start * _SPAN_BYTES)
-        spans = np.frombuffer(self._file.read(n * _SPAN_BYTES), "<i8").reshape(-1, 2)
+        self._file.seek(start * SPAN_BYTES)
+        spans = np.frombuffer(self._file.read(n * SPAN_BYTES), "<i8").reshape(-1, 2)
         self._file.seek(0, 2)
         return spans
 

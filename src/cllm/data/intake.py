@@ -13,11 +13,14 @@ from cllm.data.answers import check_answers, stretches
 from cllm.data.answerspool import Answers
 from cllm.data.counts import Counts
 from cllm.data.digestset import DigestSet
-from cllm.data.journal import Changed, Entry, TextDigest, Work
+from cllm.data.journal import Entry, TextDigest, Work
 from cllm.data.pipeline import in_order
 from cllm.data.spool import NO_ANSWERS, Spool
+from cllm.data.spoolfile import Changed
 from cllm.errors import TokenizerError
 from cllm.hooks.protocols import Dataset, Document, Tokenizer
+
+OTHER_TEXT = "the text is not that of the unfinished preparation"
 
 Watch = Callable[[Document, int], None]  # a document or its piece, and its tokens; as they come
 
@@ -81,14 +84,14 @@ class Intake:
         """The number of documents so far, which are those to hold out."""
         if self._n_held_out is None:
             if self._entry is not None:  # they were more
-                raise Changed
+                raise Changed(OTHER_TEXT)
             self._n_held_out = self._spool.n_documents
         return self._n_held_out
 
     def finish(self) -> None:
         """All datasets were taken. Raises Changed where that was less than the entry tells of."""
         if self._entry is not None:
-            raise Changed
+            raise Changed(OTHER_TEXT)
 
     def keep(self) -> None:
         """Write an entry of what was taken so far."""
@@ -108,7 +111,7 @@ class Intake:
                 self._watch(document, 0)
             if self.text.n_pieces == entry.n_pieces:
                 if self.text.hexdigest() != entry.text:
-                    raise Changed
+                    raise Changed(OTHER_TEXT)
                 self._entry = None
                 if self._seen is not None:  # an entry is written between two documents then
                     self._end_document(is_kept=True)

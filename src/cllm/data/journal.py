@@ -21,12 +21,9 @@ from cllm.folderlock import FolderLock
 from cllm.hooks.protocols import Document
 
 EVERY_SECONDS = 5.0  # between two entries: what a kill costs at the most
+PARTIAL = ".partial"
 WHOLE, JOURNAL, LOCK = "whole", "journal.json", "lock"
 VERSION = 1
-
-
-class Changed(Exception):
-    """The text is not that of which the journal tells: the preparation has to begin anew."""
 
 
 class TextDigest:
@@ -66,7 +63,7 @@ class Work:
 
     def __init__(self, out: Path, identity: str) -> None:
         """Raises DataError where another process prepares `out`, and OSError."""
-        self.folder = out.with_name(f".{out.name}.partial")
+        self.folder = hidden_work(out)
         self._lock = _lock(self.folder)
         self._identity = identity
         self._told = monotonic()
@@ -109,6 +106,16 @@ class Work:
     def leave(self) -> None:
         """Let the next process go on."""
         self._lock.release()
+
+
+def hidden_work(out: Path) -> Path:
+    """The folder of what is to become `out`."""
+    return out.with_name(f".{out.name}{PARTIAL}")
+
+
+def is_hidden_work(folder: Path) -> bool:
+    """Whether a folder is one of these, by its name."""
+    return folder.name.startswith(".") and folder.name.endswith(PARTIAL)
 
 
 def _lock(folder: Path) -> FolderLock:

@@ -19,17 +19,18 @@ import msgspec
 
 from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside, write_file
 from cllm.data.digestset import DigestSet
-from cllm.data.intake import Intake, Watch, review
-from cllm.data.journal import WHOLE, Changed, Entry, TextDigest, Work
+from cllm.data.intake import OTHER_TEXT, Intake, Watch, review
+from cllm.data.journal import WHOLE, Entry, TextDigest, Work
 from cllm.data.manifest import part_name, write_manifest
 from cllm.data.mixture import deal
 from cllm.data.parts import write_part
 from cllm.data.split import Ranges, split
 from cllm.data.spool import Spool, SpoolState
+from cllm.data.spoolfile import Changed
 from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
 from cllm.data.tokenizerfile import save_tokenizer
 from cllm.data.tokenwrite import make_header
-from cllm.errors import DataError
+from cllm.errors import DataError, TokenizerError
 from cllm.hooks.protocols import Dataset, Document, Tokenizer
 from cllm.machine import default_threads
 
@@ -136,8 +137,8 @@ def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None
                 tell("an unfinished preparation goes on; what it has read is read again, and compared")
             try:
                 reports = _fill(job, work.folder, work)
-            except Changed:
-                tell("the text is not that of the unfinished preparation; this one begins anew")
+            except Changed as changed:
+                tell(f"{changed}; this one begins anew")
                 work.begin_anew()
                 reports = _fill(job, work.folder, work)
             _finish(work.folder / WHOLE, out)
@@ -164,8 +165,8 @@ def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
         target = folder / WHOLE if job.weights is None else folder / WHOLE / part_name(number)
         if entry is not None and number < n_finished:
             if review(dataset, job.held_out, seen, trained) != entry.finished[number]:
-                raise Changed
-            reports.append(msgspec.json.decode((target / REPORT_FILE).read_bytes(), type=PrepareReport))
+                raise Changed(OTHER_TEXT)
+            reports.append(_report_of(target))
             continue
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
@@ -178,9 +179,16 @@ def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
     return reports
 
 
+def _report_of(part: Path) -> PrepareReport:
+    try:
+        return msgspec.json.decode((part / REPORT_FILE).read_bytes(), type=PrepareReport)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        raise Changed(f"{part} is not as it was left") from None
+
+
 def _refuse_other_text(trained: TextDigest, entry: Entry) -> None:
     if trained.hexdigest() != entry.learned:
-        raise Changed
+        raise Changed(OTHER_TEXT)
 
 
 def _part(
@@ -193,7 +201,9 @@ def _part(
     done = False
     try:
         intake = Intake(spool, tokenizer, seen, n_threads, work, entry, job.watch, trained)
-        report = _write_files(target, spool, intake, tokenizer, _parts(intake, spool, dataset, job.validation))
+        where = f" in {target.name} that is not in an earlier one" if job.weights is not None else ""
+        parts = _parts(intake, spool, dataset, job.validation, where)
+        report = _write_files(target, spool, intake, tokenizer, parts)
         save_tokenizer(tokenizer, target / TOKENIZER_FILE)
         write_file(target / REPORT_FILE, msgspec.json.format(msgspec.json.encode(asdict(report))) + b"\n")
         if work is not None:
@@ -214,12 +224,19 @@ def _tokenizer(job: Job, folder: Path, work: Work | None) -> tuple[Tokenizer, Te
     if work is None or not isinstance(job.tokenizer, type) or not hasattr(job.tokenizer, "from_texts"):
         return tokenizer_for(job.tokenizer, _Chain(job.datasets), job.options), None
     if work.entry is not None:
-        return job.tokenizer.from_json(json.loads((folder / LEARNED_FILE).read_bytes())), TextDigest()
+        return _learned(folder / LEARNED_FILE, job.tokenizer), TextDigest()
     read = _Chain(job.datasets, TextDigest(), job.watch)
     tokenizer = tokenizer_for(job.tokenizer, read, job.options)
     write_file(folder / LEARNED_FILE, json.dumps(tokenizer.to_json()).encode())
     work.keep(learned=read.text.hexdigest() if read.text else "")
     return tokenizer, TextDigest()
+
+
+def _learned(path: Path, kind: type[Tokenizer]) -> Tokenizer:
+    try:
+        return kind.from_json(json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TokenizerError):
+        raise Changed(f"{path} is not as it was left") from None
 
 
 class _Chain:
@@ -267,8 +284,10 @@ def refuse_streams(dataset: Dataset, who: str, why: str) -> None:
             raise DataError(who, came, expected, "write it to a file, or take the tokenizer byte with `cllm prepare`")
 
 
-def _parts(intake: Intake, spool: Spool, dataset: Dataset, validation: float | Dataset) -> tuple[Ranges, Ranges]:
-    """Take all documents; the ranges of tokens for training and for validation."""
+def _parts(
+    intake: Intake, spool: Spool, dataset: Dataset, validation: float | Dataset, where: str
+) -> tuple[Ranges, Ranges]:
+    """Take all documents; the ranges of tokens for training and for validation. where: for messages."""
     if not isinstance(validation, int | float):
         intake.take(validation, held_out=True)
     n_held_out = intake.hold_out()
@@ -276,6 +295,7 @@ def _parts(intake: Intake, spool: Spool, dataset: Dataset, validation: float | D
     intake.finish()
     if spool.n_documents == n_held_out:
         came = "no text" if not n_held_out else "no text to train on that is not in the validation part"
+        came += where
         raise _refuse(came, "at least one document that is not empty", "name another source")
     if isinstance(validation, int | float):
         return split(spool.documents(), validation)

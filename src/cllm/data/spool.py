@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.bounded import check_memory
-from cllm.data.answerspool import Answers, AnswerSpool, AnswerState
+from cllm.data.answerspool import SPAN_BYTES, Answers, AnswerSpool, AnswerState
 from cllm.data.split import Ranges
-from cllm.data.spoolfile import close, flush, reopened
+from cllm.data.spoolfile import check_there, close, flush, reopened
 from cllm.data.tokenfile import token_dtype
 
 DOCUMENT = 70  # bytes that one takes while they are divided (split.py), its start included: 65 measured with 10^6
@@ -40,8 +40,12 @@ class Spool:
     """
 
     def __init__(self, folder: Path, vocab_size: int, state: SpoolState | None = None) -> None:
-        """state: go on from there, with the files of then. Raises DataError where they are shorter."""
+        """state: go on from there, with the files of then. Raises Changed where they are not there, or shorter."""
         self._dtype = token_dtype(vocab_size)
+        if state is not None:
+            check_there(folder / "tokens.spool", self._dtype.itemsize * state.n_tokens)
+            check_there(folder / "starts.spool", 8 * state.n_documents)
+            check_there(folder / "answers.spool", SPAN_BYTES * state.answers.n)
         self._tokens = reopened(folder / "tokens.spool", self._dtype.itemsize * state.n_tokens if state else None)
         self._starts_file = reopened(folder / "starts.spool", 8 * state.n_documents if state else None)
         self._answers = AnswerSpool(folder, state.answers if state else None)

@@ -7,21 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cllm.errors import DataError
+
+class Changed(Exception):
+    """What is there, or the text, is not what the journal of a preparation tells of: it has to begin anew."""
+
+
+def check_there(path: Path, n_bytes: int) -> None:
+    """Raises Changed where the file has not so many bytes."""
+    if not path.is_file() or path.stat().st_size < n_bytes:
+        raise Changed(f"{path} is not as it was left")
 
 
 def reopened(path: Path, n_bytes: int | None) -> BinaryIO:
-    """A file to read and to append to: a new one, or the first `n_bytes` of the one that is there.
-
-    Raises DataError where it is shorter.
-    """
+    """A file to read and to append to: a new one, or the first `n_bytes` of the one that is there."""
     if n_bytes is None:
         return path.open("w+b")
     file = path.open("r+b")
-    if file.seek(0, 2) < n_bytes:
-        file.close()
-        came = f"{path} is shorter than the {n_bytes:,} bytes that were written"
-        raise DataError("prepare", came, "the file as it was left", f"remove {path.parent}, and begin anew")
     file.truncate(n_bytes)
     file.seek(n_bytes)
     return file
