@@ -18,6 +18,7 @@ from cllm.bounded import check_memory
 from cllm.config import Config, Part
 from cllm.config.plain import MOST_BITS
 from cllm.config.rules import check_rules
+from cllm.data.answerdraws import refuse_without_answers
 from cllm.data.batches import Batches
 from cllm.data.kinds import Kinds
 from cllm.data.source import OpenData, open_data
@@ -164,9 +165,12 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
             "leave it out, or enlarge it",
         )
     train, model = config.train, config.model
+    chosen = config.data
     batches = Batches(
-        data.train, train.batch_size, model.block_size, train.seed, config.data.sampling, config.data.documents
+        data.train, train.batch_size, model.block_size, train.seed, chosen.sampling, chosen.documents, chosen.loss
     )
+    if chosen.loss == "answers" and data.validation is not None:
+        refuse_without_answers(data.validation.parts)
     steps = train.steps or _steps_of_epochs(train.epochs or 1.0, batches)
     resolved = msgspec.structs.replace(
         config,

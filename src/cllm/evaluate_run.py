@@ -47,7 +47,8 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
         found = {}
         for name, source in sources.items():
             batches = evaluation_batches(
-                source, config.model.block_size, config.train.batch_size, documents=config.data.documents
+                source, config.model.block_size, config.train.batch_size, documents=config.data.documents,
+                loss=config.data.loss,
             )
             found[name] = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
         return Evaluated(found.pop("", None), found, model.warnings)

@@ -18,6 +18,7 @@ class FolderLock:
 
     def __init__(self, path: Path) -> None:
         """RunFolderError, naming the holder, if another process (or another part of this one) has it."""
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,6 +30,14 @@ class FolderLock:
             if isinstance(problem, BlockingIOError):
                 raise _in_use(path, holder) from problem
             raise
+
+    @property
+    def is_there(self) -> bool:
+        """Whether `path` is still the file that is held: whoever had it before may have removed the folder."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let others have it; releasing twice is allowed."""

@@ -38,7 +38,7 @@ def evaluate_source(parts: Assembly, source: Source) -> Evaluation:
     config = parts.config
     batches = evaluation_batches(
         source, config.model.block_size, config.train.batch_size, config.train.eval_batches or None,
-        config.data.documents,
+        config.data.documents, config.data.loss,
     )
     return evaluate(parts.evaluator, parts.measured, batches)
 

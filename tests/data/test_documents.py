@@ -14,6 +14,7 @@ from cllm.data.documents import DocumentRows, positions_in
 from cllm.data.mixture import Mixture
 from cllm.data.tokenfile import TokenFile
 from cllm.errors import DataError
+from tests.data.test_answerdraws import with_answers
 from tests.data.test_batches import BOTH, FILE, MIXTURE, in_memory
 
 lengths_of_documents = st.lists(st.integers(1, 40), min_size=1, max_size=12)
@@ -136,3 +137,50 @@ def test_documents_of_one_token_have_nothing_to_learn() -> None:
 def test_golden_batch_of_rows_stays() -> None:
     # numerics: another order of samples is another run
     assert Batches(FILE, 4, 16, 1337, documents="padded")(0).inputs[:, 0].tolist() == [1589, 1925, 453, 1781]
+
+
+@st.composite
+def files_with_answers(draw: st.DrawFn) -> tuple[list[int], list[tuple[int, int]]]:
+    """Lengths of documents, and answers in tokens, in order and apart."""
+    lengths = draw(lengths_of_documents)
+    cuts = sorted(draw(st.sets(st.integers(0, sum(lengths)), min_size=2, max_size=16)))
+    return lengths, list(zip(cuts[::2], cuts[1::2], strict=False))
+
+
+@given(given=files_with_answers(), block_size=st.integers(1, 15), batch_size=st.integers(1, 5))
+@settings(deadline=None)
+def test_of_padded_documents_with_answers_rows_that_have_one_are_read(
+    given: tuple[list[int], list[tuple[int, int]]], block_size: int, batch_size: int
+) -> None:
+    lengths, answers = given
+    counted = {token for first, end in answers for token in range(first, end)}
+    expected = [
+        [pair for pair in row if pair[1] in counted]
+        for row in rows_one_by_one(lengths, block_size) if counted & {target for _, target in row}
+    ]
+    file = with_answers(sum(lengths), answers, [0, *np.cumsum(lengths)[:-1].tolist()])
+    if not expected:
+        with pytest.raises(DataError, match="answer"):
+            Batches(file, batch_size, block_size, 1, documents="padded", loss="answers")
+        return
+    batches = Batches(file, batch_size, block_size, 1, documents="padded", loss="answers")
+    assert batches.windows_per_epoch == len(expected)
+    rows = [row for index in range(batches.batches_per_epoch) for row in pairs_of(batches(index))]
+    assert sorted(rows[: len(expected)]) == sorted(expected)
+    in_order = evaluation_batches(file, block_size, batch_size, documents="padded", loss="answers")
+    assert [row for batch in in_order for row in pairs_of(batch)] == expected
+
+
+@given(given=files_with_answers(), block_size=st.integers(1, 15))
+@settings(deadline=None)
+def test_of_separate_documents_answers_but_for_first_tokens_count(
+    given: tuple[list[int], list[tuple[int, int]]], block_size: int
+) -> None:
+    lengths, answers = given
+    starts = [0, *np.cumsum(lengths)[:-1].tolist()]
+    expected = [token for first, end in answers for token in range(first, end) if token not in starts]
+    file = with_answers(sum(lengths), answers, starts)
+    if not any(token for first, end in answers for token in range(first, end)):
+        return
+    batches = evaluation_batches(file, block_size, 3, documents="separate", loss="answers")
+    assert [target for batch in batches for row in pairs_of(batch) for _, target in row] == expected

@@ -110,6 +110,17 @@ def sparse_documents(folder: Path) -> Words:
     return trains("sparse.tokens")
 
 
+def sparse_answers(folder: Path) -> Words:
+    """10^10 answers by header and size, all zeros: none of them is a span."""
+    n = 10**10
+    text = msgspec.json.encode(msgspec.structs.replace(make_header(n, 1, 256), n_answers=n))
+    begin = b"CLLMTOK1" + len(text).to_bytes(8, "little")
+    start = (begin + header_digest(begin, text)).ljust(64, b"\0") + text
+    (folder / "sparse.tokens").write_bytes(start)
+    os.truncate(folder / "sparse.tokens", aligned(aligned(64 + len(text)) + 64 + 16 * n) + aligned(n) + DIGEST_BYTES)
+    return trains("sparse.tokens")
+
+
 def too_short(folder: Path) -> Words:
     write_tokens(folder / "short.tokens", [1, 2, 3], 5)
     return trains("short.tokens")
@@ -182,6 +193,11 @@ CASES = [
     tokens("a NumPy file", lambda data: b"\x93NUMPY\x01\0" + bytes(99), "not a token file", NOT_ONE, PREPARE),
     Case("tokens: 10^11 documents in a sparse file", sparse_documents, TokenFileError, "token file", "out of order",
          RISE, "run `cllm prepare` again"),
+    Case("tokens: 10^10 answers in a sparse file", sparse_answers, TokenFileError, "token file", "answers out of order",
+         "spans of tokens that rise and do not overlap", "run `cllm prepare` again"),
+    header("more answers than tokens", {"n_answers": 1001}, COUNTS, EACH),
+    header("fewer answers than none", {"n_answers": -1}, COUNTS, EACH),
+    header("answers that are not there", {"n_answers": 100}, "it is truncated", "bytes"),
     Case("tokens: fewer than a window", too_short, DataError, "data", "2 tokens for windows of block_size = 16",
          "at least 17 tokens in each part", "take more text or a smaller block_size"),
     Case("tokens: beyond the model's vocabulary", beyond_the_model, ConfigError, "config", "vocab_size = 299",

@@ -36,6 +36,10 @@ def test_a_column_or_a_template_and_what_stands_behind(path: Path) -> None:
     assert read(path) == ["one\n", "twö\n"]
     assert read(path, column="q", end="") == ["a", "b", "c"]
     assert read(path, template="{q}: {text}", end="|") == ["a: one|", "b: |", "c: twö|"]
+    dataset = ParquetDataset(ParquetConfig(source=str(path), template="{q}: {text}", end="|", answers=["text"]))
+    assert [d.text[a:b] for d in dataset.documents() for a, b in d.answers] == ["one|", "|", "twö|"]
+    with pytest.raises(ValueError, match="answers has 'x'"):
+        ParquetConfig(source=str(path), answers=["x"])
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cllm.data.files import Sources
-from cllm.data.records import MAX_RECORD_CHARACTERS, Lines, with_end
+from cllm.data.records import MAX_RECORD_CHARACTERS, Lines
 from cllm.data.template import chosen_template
 from cllm.errors import DataError
 from cllm.hooks.protocols import Document
@@ -24,17 +24,19 @@ class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     column: the column that has the text, as the header calls it; left out, and without a template, "text"
     template: text with names of columns in braces, as in "Q: {question} A: {answer}"
     delimiter: the character between two columns
+    answers: columns whose text is an answer, for [data] loss = "answers"
     end: what is put behind each document
     """
 
     source: str | list[str]
     column: str | None = None
     template: str | None = None
+    answers: list[str] = []
     delimiter: str = ","
     end: str = "\n"
 
     def __post_init__(self) -> None:
-        chosen_template(self.column, self.template, "text", "column")
+        chosen_template(self.column, self.template, "text", "column", self.answers)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
             raise ValueError(f"delimiter = {self.delimiter!r} is not one character, such as ; or a tab")
 
@@ -47,7 +49,7 @@ class CsvDataset:
 
     def __init__(self, config: CsvConfig) -> None:
         self._sources = Sources(config.source, WHO, SUFFIXES)
-        self._template = chosen_template(config.column, config.template, "text", "column")
+        self._template = chosen_template(config.column, config.template, "text", "column", config.answers)
         self._delimiter = config.delimiter
         self._end = config.end
 
@@ -67,14 +69,14 @@ class CsvDataset:
             rows = _rows(lines, self._delimiter)
             places = self._places(next(rows, []), lines)
             for row in rows:
-                if text := self._text(row, places):
+                if document := self._document(row, places, f"{path}: line {lines.number:,}"):
                     found = True
-                    yield Document(text, f"{path}: line {lines.number:,}")
+                    yield document
         if not found:
             raise DataError(WHO, f"no text in {self._sources}", "rows with text below a header", "name another source")
 
-    def _text(self, row: list[str], places: dict[str, int]) -> str:
-        return with_end(self._template.fill(lambda name: row[places[name]]), self._end)
+    def _document(self, row: list[str], places: dict[str, int], source: str) -> Document | None:
+        return self._template.document(lambda name: row[places[name]], self._end, source)
 
     def _places(self, header: list[str], lines: Lines) -> dict[str, int]:
         """Where the columns that are wanted stand in a row."""

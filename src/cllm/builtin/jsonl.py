@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from cllm.data.files import Sources
-from cllm.data.records import Lines, with_end
+from cllm.data.records import Lines
 from cllm.data.template import chosen_template
 from cllm.errors import DataError
 from cllm.hooks.protocols import Document
@@ -26,16 +26,18 @@ class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     field: the field that has the text; left out, and without a template, "text"
     template: text with names of fields in braces, as in "Q: {question} A: {answer}"
+    answers: fields whose text is an answer, for [data] loss = "answers"
     end: what is put behind each document
     """
 
     source: str | list[str]
     field: str | None = None
     template: str | None = None
+    answers: list[str] = []
     end: str = "\n"
 
     def __post_init__(self) -> None:
-        chosen_template(self.field, self.template, "text", "field")
+        chosen_template(self.field, self.template, "text", "field", self.answers)
 
 
 class JsonlDataset:
@@ -43,7 +45,7 @@ class JsonlDataset:
 
     def __init__(self, config: JsonlConfig) -> None:
         self._sources = Sources(config.source, WHO, SUFFIXES)
-        self._template = chosen_template(config.field, config.template, "text", "field")
+        self._template = chosen_template(config.field, config.template, "text", "field", config.answers)
         self._end = config.end
 
     def files(self) -> list[Path]:
@@ -60,18 +62,18 @@ class JsonlDataset:
         for path in self.files():
             lines = Lines(path, WHO)
             for line in lines:
-                if text := self._text(line, lines):
+                if document := self._document(line, lines):
                     found = True
-                    yield Document(text, f"{path}: line {lines.number:,}")
+                    yield document
                 lines.begin_record()
         if not found:
             raise DataError(WHO, f"no text in {self._sources}", "objects with text, one a line", "name another source")
 
-    def _text(self, line: str, lines: Lines) -> str:
+    def _document(self, line: str, lines: Lines) -> Document | None:
         if line.isspace():
-            return ""
-        record = _object(line, lines)
-        return with_end(self._template.fill(partial(_field, record, lines=lines)), self._end)
+            return None
+        value = partial(_field, _object(line, lines), lines=lines)
+        return self._template.document(value, self._end, f"{lines.path}: line {lines.number:,}")
 
 
 def _object(line: str, lines: Lines) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 
 from cllm.atomic import TEMPORARY
 from cllm.data.ignored import Patterns, Rules
+from cllm.data.journal import is_hidden_work
 from cllm.data.template import Template
 from cllm.data.utf8 import unreadable
 from cllm.errors import DataError
@@ -157,5 +158,6 @@ def _header(config: RepoConfig) -> Template:
 
 def _is_foreign(folder: Path) -> bool:
     """Whether a folder is no source: another program's history, or data or a run of cllm's, maybe half written."""
-    made = folder.name in _NEVER or folder.name.startswith(TEMPORARY)
-    return made or (folder / "train.tokens").is_file() or (folder / "ledger.jsonl").is_file()
+    made = folder.name in _NEVER or folder.name.startswith(TEMPORARY) or is_hidden_work(folder)
+    ours = ("train.tokens", "part-1/train.tokens", "ledger.jsonl")
+    return made or any((folder / name).is_file() for name in ours)

@@ -11,12 +11,16 @@ The text of an article, where \\n is a line end:
 So every entry ends in a blank line: a Q without an A never runs into what follows. Line ends inside a
 title, a question or an answer become spaces, since an entry is one line; a context stays as it is.
 
+Marked as an answer is what follows "A:", from the space to the first line end: so a prompt ends in "A:",
+and a model that learns from answers alone learns to end them.
+
 Counts: a segment is one title, context, question or answer; context_characters are those of the contexts
 alone.
 """
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +30,7 @@ from typing import IO
 import msgspec
 
 from cllm.atomic import disk_errors
+from cllm.data.answers import Span, Spans
 from cllm.data.jsonevents import JsonEvents, boolean, finish, items, members, skip, string
 from cllm.errors import DataError
 from cllm.hooks.protocols import Document
@@ -33,6 +38,7 @@ from cllm.hooks.protocols import Document
 MAX_PARAGRAPH_CHARACTERS = 8 << 20  # of one paragraph's texts; the largest of SQuAD have some 10,000
 PIECE_CHARACTERS = 1 << 20  # a longer article comes in pieces
 _SPOOL_BYTES = 1 << 20  # up to here an article waits in memory, from here on disk
+_SPAN = struct.Struct("=qq")
 _QUESTION_COST = 64  # characters that a question counts besides its text, so that a million empty ones are too many
 
 _FILE_KEYS = frozenset({"data"})
@@ -81,6 +87,8 @@ class _Paragraph:
 @dataclass
 class _Article:
     body: IO[str]
+    answers: IO[bytes]  # of the body, a _SPAN each
+    n_characters: int = 0  # of the body
     title: str | None = None
     n_segments: int = 1
     n_context_characters: int = 0
@@ -107,8 +115,11 @@ class _Reader:
             raise self._events.misshapen("no articles", 'an object with a list "data" that has at least one article')
 
     def _article(self) -> Iterator[Document]:
-        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="") as body:
-            article = _Article(body)
+        with (
+            tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="") as body,
+            tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as answers,
+        ):
+            article = _Article(body, answers)
             seen_paragraphs = False
             for key in members(self._events, "the article", _ARTICLE_KEYS):
                 if key == "title":
@@ -125,7 +136,7 @@ class _Reader:
             self._place.append(number)
             paragraph = self._paragraph()
             with disk_errors(DataError, "squad", Path(tempfile.gettempdir())):
-                article.body.write(_text(paragraph))
+                _add(article, paragraph)
             article.n_segments += _n_segments(paragraph)
             article.n_context_characters += len(paragraph.context or "")
             self._place.pop()
@@ -190,11 +201,14 @@ class _Reader:
         source = f"{self._path}: {article.title}"
         counts = {"segments": article.n_segments, "context_characters": article.n_context_characters}
         article.body.seek(0)
-        text = f"# {article.title}\n\n" + article.body.read(PIECE_CHARACTERS)
-        yield Document(text, source, counts=counts)
+        title = f"# {article.title}\n\n"
+        answers = Spans(_spans(article.answers, len(title)))
+        text = title + article.body.read(PIECE_CHARACTERS)
+        yield Document(text, source, counts=counts, answers=answers.within(0, len(text)))
         offset = len(text)
         while text := article.body.read(PIECE_CHARACTERS):
-            yield Document(text, source, offset, continues=True)
+            within = answers.within(offset, offset + len(text))
+            yield Document(text, source, offset, continues=True, answers=within)
             offset += len(text)
 
     def _describe_place(self) -> str:
@@ -202,12 +216,28 @@ class _Reader:
         return ", ".join(f"{name} {number + 1}" for name, number in zip(names, self._place, strict=False)) or "the file"
 
 
-def _text(paragraph: _Paragraph) -> str:
-    lines = [f"{paragraph.context}\n\n"]
+def _add(article: _Article, paragraph: _Paragraph) -> None:
+    """Append a paragraph's text to the body, and where its answers are."""
+    lines, spans = [f"{paragraph.context}\n\n"], []
+    n = article.n_characters + len(lines[0])
     for question, answer in paragraph.questions:
-        lines.append(f"Q: {question}\n")
-        lines.append("\n" if answer is None else f"A: {answer}\n\n")
-    return "".join(lines)
+        begin = f"Q: {question}\n" + ("" if answer is None else "A:")
+        written = "" if answer is None else f" {answer}\n"
+        lines += [begin, written, "\n"]
+        n += len(begin)
+        if written:
+            spans.append(_SPAN.pack(n, n + len(written)))
+        n += len(written) + 1
+    article.body.write("".join(lines))
+    article.answers.write(b"".join(spans))
+    article.n_characters = n
+
+
+def _spans(spool: IO[bytes], shift: int) -> Iterator[Span]:
+    spool.seek(0)
+    while packed := spool.read(_SPAN.size):
+        first, end = _SPAN.unpack(packed)
+        yield first + shift, end + shift
 
 
 def _n_segments(paragraph: _Paragraph) -> int:

@@ -49,6 +49,9 @@ def _lines(stats: TokenStats) -> Iterator[str]:
     made = f"tokenizer {stats.tokenizer}" if stats.tokenizer else "an unknown tokenizer"
     yield f"{stats.path}: {count(stats.n_documents, 'document')}, {count(stats.n_tokens, 'token')} of {made}"
     yield f"lengths: {stats.shortest:,} to {stats.longest:,} tokens, the median {stats.median:,}"
+    if stats.n_answers:
+        share = 100.0 * stats.n_answer_tokens / stats.n_tokens
+        yield f"answers: {stats.n_answers:,}, with {count(stats.n_answer_tokens, 'token')}, {share:.1f}% of all"
     yield f"vocabulary: {stats.n_used:,} of {count(stats.vocab_size, 'token')} are used"
     for one in stats.frequent:
         text = "" if one.text is None else f"  {one.text!r}"

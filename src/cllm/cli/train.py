@@ -161,6 +161,7 @@ def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
             "shards": count_shards(train.batch_size, block_size, train.micro_batch_size),
             "threads": known.n_threads,
             "tokens_per_step": config.tokens_per_step,
+            "windows_per_epoch": known.batches.windows_per_epoch,
             "flops_per_token": known.program.flops_per_token(block_size),
             "memory_bytes": known.memory,
         }

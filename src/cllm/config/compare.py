@@ -17,6 +17,7 @@ NUMERIC_KEYS = (
     "data.mixture.weight",
     "data.sampling",
     "data.documents",
+    "data.loss",
     "data.validation",
     "data.options.",
     "train.seed",

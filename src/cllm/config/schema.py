@@ -100,6 +100,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
     documents: in a window: joined (one after the other), separate (none sees another), or padded (one in each)
+    loss: of which tokens, in training and evaluation: all, or answers, those that the loader marks
     validation: share of the text that is kept for validation, in whole documents where that can be; 0 for none
     options: options of the loader
     evaluate: more to measure, by names: prepared data or text, of which the part for validation if there is one, or all
@@ -113,6 +114,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mixture: list[MixturePart] | None = None
     sampling: Literal["shuffle", "random"] = "shuffle"
     documents: Literal["joined", "separate", "padded"] = "joined"
+    loss: Literal["all", "answers"] = "all"
     validation: Share = 0.1
     options: dict[str, Any] = field(default_factory=dict)
     evaluate: dict[str, Text] = field(default_factory=dict)

@@ -7,7 +7,7 @@ are 0 or 1.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm.data.answerdraws import RandomAnswers, ShuffledAnswers, refuse_without_answers, starts_in_order
 from cllm.data.documents import DocumentRows, Documents, DocumentStarts, positions_in
 from cllm.data.draws import RandomStarts, ShuffledStarts
 from cllm.data.mixture import Deal, Mixture
@@ -22,6 +23,7 @@ from cllm.data.tokenfile import TokenFile, check_range
 
 Source = TokenFile | Mixture
 Sampling = Literal["shuffle", "random"]
+Loss = Literal["all", "answers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,31 +53,29 @@ class Batches:
 
     sampling "shuffle": windows that do not overlap, each once an epoch, in another order each epoch; a
     batch may hold the end of one epoch and the beginning of the next. "random": windows that begin
-    anywhere, as nanoGPT's do. Of a mixture, each part goes through epochs of its own. What a window is at
-    the end of a document, documents.py says.
+    anywhere, as nanoGPT's do. loss "answers": targets that are part of no answer are not counted, and windows without
+    any other are left out; "all": every target counts. Of a mixture, each part goes through epochs of its own.
+    What a window is at the end of a document, documents.py says.
     """
 
     def __init__(
         self, source: Source, batch_size: int, block_size: int, seed: int, sampling: Sampling = "shuffle",
-        documents: Documents = "joined",
+        documents: Documents = "joined", loss: Loss = "all",
     ) -> None:
-        """Raises DataError where a file of the source has not block_size + 1 tokens, or nothing to predict."""
+        """Raises DataError where a file of the source has not block_size + 1 tokens, or nothing to count."""
         self.source = source
         self.batch_size = batch_size
         self.block_size = block_size
-        self.documents = documents
-        kind = ShuffledStarts if sampling == "shuffle" else RandomStarts
+        self.documents: Documents = documents
+        self.loss: Loss = loss
         self._starts = [
-            DocumentStarts(file, block_size, seed, part, sampling)
-            if documents == "padded"
-            else kind(file.n_tokens, block_size, seed, part)
-            for part, file in enumerate(source.parts)
+            _starts(file, block_size, seed, part, sampling, documents, loss) for part, file in enumerate(source.parts)
         ]
         self._deal = Deal(source.places, seed) if isinstance(source, Mixture) else None
 
     @property
     def windows_per_epoch(self) -> int:
-        """Windows that do not overlap; of a mixture, of all parts together."""
+        """Windows that do not overlap, of the first epoch; of a mixture, of all parts together."""
         return sum(starts.n_per_epoch for starts in self._starts)
 
     @property
@@ -87,7 +87,7 @@ class Batches:
         """Batch `batch_index` >= 0, the same whenever it is asked for."""
         batch = Batch.padding(batch_index, self.batch_size, self.block_size)
         samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
-        return _filled(batch, self.source, map(self.window, samples), self.documents)
+        return _filled(batch, self.source, map(self.window, samples), self.documents, self.loss)
 
     def window(self, sample: int) -> tuple[int, int]:
         """Where a sample of the stream begins: which part of the source, and its first token there."""
@@ -95,45 +95,62 @@ class Batches:
         return part, self._starts[part](number)
 
 
+def _starts(
+    file: TokenFile, block_size: int, seed: int, part: int, sampling: Sampling, documents: Documents, loss: Loss
+) -> ShuffledStarts | RandomStarts | ShuffledAnswers | RandomAnswers | DocumentStarts:
+    if documents == "padded":
+        return DocumentStarts(file, block_size, seed, part, sampling, loss)
+    if loss == "answers":
+        return (ShuffledAnswers if sampling == "shuffle" else RandomAnswers)(file, block_size, seed, part)
+    return (ShuffledStarts if sampling == "shuffle" else RandomStarts)(file.n_tokens, block_size, seed, part)
+
+
 def evaluation_batches(
-    source: Source, block_size: int, batch_size: int, limit: int | None = None, documents: Documents = "joined"
+    source: Source, block_size: int, batch_size: int, limit: int | None = None, documents: Documents = "joined",
+    loss: Loss = "all",
 ) -> Iterator[Batch]:
-    """Yield windows in order, so that every token but a file's first is a target exactly once.
+    """Yield windows in order, so that every token but a file's first, or every one of an answer, is a target once.
 
-    Of documents that are not joined, every token but each document's first; windows of separate ones lose those that
-    begin a document and a window's sight of what is before it, and no more.
-
-    What is missing in a file's last window and in the last batch's rows is padding. `limit` batches,
-    where there are more, are taken at equal distances over the whole source; None or 0: all of them.
+    Of documents that are not joined, every token but each document's first. Windows without a counted target are left
+    out. What is missing in a file's last window and in the last batch's rows is padding. `limit` batches, where there
+    are more, are taken at equal distances over the whole source; None or 0: all of them. Raises DataError where a file
+    has no answers to count.
     """
-    rows = [DocumentRows.of(file, block_size) for file in source.parts] if documents == "padded" else None
-    if rows is None:
-        n_windows = [-(-(file.n_tokens - 1) // block_size) for file in source.parts]
-    else:
-        n_windows = [part.n for part in rows]
-    ends = list(accumulate(n_windows))  # windows up to each part's end
+    if loss == "answers":
+        refuse_without_answers(source.parts)
+    starts = [_starts_in_order(file, block_size, documents, loss) for file in source.parts]
+    ends = list(accumulate(map(len, starts)))  # windows up to each part's end
     n_batches = -(-ends[-1] // batch_size)
     n_chosen = min(limit or n_batches, n_batches)
 
     def window(number: int) -> tuple[int, int]:
         part = bisect_right(ends, number)
-        inside = number - (ends[part - 1] if part else 0)
-        return part, inside * block_size if rows is None else int(rows[part].starts(np.array([inside]))[0])
+        return part, int(starts[part][number - (ends[part - 1] if part else 0)])
 
     for index in range(n_chosen):
         first = index * n_batches // n_chosen * batch_size
         batch = Batch.padding(index, batch_size, block_size)
-        yield _filled(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))), documents)
+        yield _filled(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))), documents, loss)
 
 
-def _filled(batch: Batch, source: Source, windows: Iterable[tuple[int, int]], documents: Documents) -> Batch:
+def _starts_in_order(
+    file: TokenFile, block_size: int, documents: Documents, loss: Loss
+) -> Sequence[int] | NDArray[np.int64]:
+    if documents == "padded":
+        return DocumentRows.of(file, block_size, loss).all_starts()
+    return range(0, file.n_tokens - 1, block_size) if loss == "all" else starts_in_order(file, block_size)
+
+
+def _filled(
+    batch: Batch, source: Source, windows: Iterable[tuple[int, int]], documents: Documents, loss: Loss
+) -> Batch:
     """The batch with windows, given as (part, first token), in its rows from 0 on."""
     rows: dict[int, list[tuple[int, int]]] = {}  # part -> (row, first token)
     for row, (part, start) in enumerate(windows):
         rows.setdefault(part, []).append((row, start))
     for part, places in rows.items():
         n_documents_before = sum(file.n_documents for file in source.parts[:part])
-        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before, documents)
+        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before, documents, loss)
     if documents == "separate":
         return replace(batch, positions=positions_in(batch.documents))
     return _shortened(batch) if documents == "padded" else batch
@@ -153,7 +170,8 @@ def _shortened(batch: Batch) -> Batch:
 
 
 def _fill_from(
-    batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int, mode: Documents
+    batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int, mode: Documents,
+    loss: Loss,
 ) -> None:
     """Write one file's windows, up to its end; places: (n, 2) rows and first tokens."""
     rows, starts = places[:, 0], places[:, 1]
@@ -165,6 +183,8 @@ def _fill_from(
     if mode == "padded":
         inside &= documents[:, 1:] == documents[:, :1]
     counted = inside & (documents[:, 1:] == documents[:, :-1]) if mode == "separate" else inside
+    if loss == "answers":
+        counted = counted & file.is_answer(positions[:, 1:])
     batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
     batch.targets[rows] = np.where(counted, tokens[:, 1:], np.int32(-1))
     batch.weights[rows] = counted

@@ -37,12 +37,15 @@ class BpeTokenizer:
     """Token ids are frequent sequences of bytes, 256 single ones among them: any text can be written."""
 
     name = "bpe"
+    encodes_in_threads = True
 
     def __init__(self, form: Mapping[str, Any]) -> None:
         """`form`: the content of a tokenizer.json. Raises TokenizerError where it is not byte-level BPE."""
         _check_kind(form)
         self.form = dict(form)
         self._library = _made(form)
+        # `encode` keeps the GIL, these do not; the fast one, from 0.20 on, makes no offsets, and is a sixth quicker.
+        self._encode_batch = getattr(self._library, "encode_batch_fast", self._library.encode_batch)
         vocabulary = self._library.get_vocab(with_added_tokens=True)
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
         missing = set(BYTE_CHARACTERS) - set(tokens)
@@ -75,8 +78,8 @@ class BpeTokenizer:
     def encode(self, text: str) -> Tokens:
         """Text -> (n,), smallest dtype. Raises TokenizerError for half a surrogate pair, which has no UTF-8."""
         utf8(self.name, text)
-        ids = self._library.encode(text, add_special_tokens=False).ids
-        return np.array(ids, token_dtype(self.vocab_size))
+        [encoding] = self._encode_batch([text], add_special_tokens=False)
+        return np.array(encoding.ids, token_dtype(self.vocab_size))
 
     def decode(self, ids: ArrayLike) -> str:
         """Ids -> text; bytes that are not UTF-8 become U+FFFD, as a model may write any."""

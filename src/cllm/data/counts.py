@@ -29,6 +29,11 @@ class Counts:
         self.n_context_characters += document.counts.get("context_characters", 0)
         self._document.update(document.text.encode("utf-8", "surrogatepass"))
 
+    @property
+    def document_characters(self) -> int:
+        """Of the last document."""
+        return self.n_characters - self._before[0]
+
     def document_digest(self) -> bytes:
         """Of the text of the last document, or what has come of it, 32 bytes."""
         return self._document.digest()

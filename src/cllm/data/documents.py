@@ -10,16 +10,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm import philox
+from cllm.data.answerdraws import refuse_without_answers
 from cllm.data.draws import BLOCK, memo, permuted, uniform
 from cllm.data.tokenfile import TokenFile
 from cllm.errors import DataError
+
+CHUNK = 1 << 16  # rows that are looked at together
 
 Documents = Literal["joined", "separate", "padded"]
 Int64 = NDArray[np.int64]
@@ -27,37 +31,66 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class DocumentRows:
-    """All rows of a file, in order. A document of n tokens has n - 1 targets: it gives one row for each T of them."""
+    """The rows of a file that have something to count, in order.
 
+    A document of n tokens has n - 1 targets: it gives one row for each T of them. Where answers alone are counted, rows
+    without any are left out.
+    """
+
+    file: TokenFile
     block_size: int
-    document_starts: Int64  # (n_documents,) in tokens
-    ends: Int64  # (n_documents,) rows up to each document's end
+    ends: Int64  # (n_documents,) rows up to each document's end, those included that are left out
+    kept: Int64 | None  # (n,) numbers of those that are not; None: all are kept
 
     @classmethod
-    def of(cls, file: TokenFile, block_size: int) -> DocumentRows:
+    def of(cls, file: TokenFile, block_size: int, loss: str = "all") -> DocumentRows:
         n_targets = np.diff(file.document_starts, append=file.n_tokens) - 1
-        return cls(block_size, file.document_starts, np.cumsum(-(-n_targets // block_size)))
+        rows = cls(file, block_size, np.cumsum(-(-n_targets // block_size)), None)
+        return rows if loss == "all" else replace(rows, kept=np.array(list(rows._with_answers()), np.int64))
 
     @property
     def n(self) -> int:
-        return int(self.ends[-1])
+        return int(self.ends[-1]) if self.kept is None else len(self.kept)
 
     def starts(self, rows: Int64) -> Int64:
-        """The first tokens of rows, by their numbers."""
+        """The first tokens of rows, by their numbers among those that are kept."""
+        return self._starts(rows if self.kept is None else self.kept[rows])
+
+    def all_starts(self) -> Int64:
+        """The first tokens of all rows that are kept."""
+        return self.starts(np.arange(self.n))
+
+    def _with_answers(self) -> Iterator[int]:
+        """The rows with a target that is part of an answer."""
+        for first in range(0, int(self.ends[-1]), CHUNK):
+            rows = np.arange(first, min(first + CHUNK, int(self.ends[-1])))
+            starts, document = self._starts(rows), np.searchsorted(self.ends, rows, side="right")
+            document_ends = np.append(self.file.document_starts[1:], self.file.n_tokens)[document]
+            # The first answer that ends behind the row's first target, if it begins before the last one's end.
+            answer = np.searchsorted(self.file.answers[:, 1], starts + 1, side="right")
+            begins = np.append(self.file.answers[:, 0], self.file.n_tokens)[answer]
+            yield from rows[begins < np.minimum(starts + self.block_size + 1, document_ends)].tolist()
+
+    def _starts(self, rows: Int64) -> Int64:
         document = np.searchsorted(self.ends, rows, side="right")
         rows_before = np.where(document > 0, self.ends[document - 1], 0)
-        return self.document_starts[document] + (rows - rows_before) * self.block_size
+        return self.file.document_starts[document] + (rows - rows_before) * self.block_size
 
 
 class DocumentStarts:
     """Where the samples begin: all rows in the order of a keyed permutation, or rows drawn, each equally likely."""
 
-    def __init__(self, file: TokenFile, block_size: int, seed: int, part: int, sampling: str) -> None:
-        """Raises DataError where no document has two tokens."""
-        self._rows = DocumentRows.of(file, block_size)
+    def __init__(
+        self, file: TokenFile, block_size: int, seed: int, part: int, sampling: str, loss: str = "all"
+    ) -> None:
+        """Raises DataError where no document has two tokens, or none an answer to count."""
+        if loss == "answers":
+            refuse_without_answers([file])
+        self._rows = DocumentRows.of(file, block_size, loss)
         self.n_per_epoch = self._rows.n
         if not self.n_per_epoch:
-            came, expected = f"{file.path}, in which no document has two tokens", "a document with a token to predict"
+            what = "two tokens" if loss == "all" else "an answer behind its first token"
+            came, expected = f"{file.path}, in which no document has {what}", "a document with a token to predict"
             raise DataError("data", came, expected, 'take other text, or [data] documents = "joined"')
         self._seed, self._part, self._shuffles = seed, part, sampling == "shuffle"
         self._block = memo(self._make_block, min(self.n_per_epoch, BLOCK))

@@ -47,7 +47,7 @@ class ShuffledStarts:
     def _make_block(self, epoch: int, block: int) -> list[int]:
         key = epoch | self._part << 32
         window = permuted(block * BLOCK, self.n_per_epoch, self._seed, philox.STREAM_SHUFFLE, key)
-        phase = philox.uniform_below(self._n_phases, self._seed, philox.STREAM_SHUFFLE, epoch & _MASK32, self._part)
+        phase = phase_of(epoch, self._n_phases, self._seed, self._part)
         return (window * self._block_size + phase).tolist()  # type: ignore[no-any-return]
 
 
@@ -79,6 +79,11 @@ def windows_per_epoch(n_tokens: int, block_size: int) -> int:
             todo="take more text or a smaller block_size",
         )
     return max(1, (n_tokens - block_size) // block_size)
+
+
+def phase_of(epoch: int, n_phases: int, seed: int, part: int) -> int:
+    """Where the first window of an epoch begins, 0 <= phase < n_phases."""
+    return philox.uniform_below(n_phases, seed, philox.STREAM_SHUFFLE, epoch & _MASK32, part)
 
 
 def permuted(first: int, n: int, seed: int, stream: int, epoch: int) -> NDArray[np.int64]:

@@ -18,4 +18,6 @@ def source_identity(train: Source, validation: Source | None) -> str:
 def _file_identity(file: TokenFile) -> list[str | int]:
     # A token file says of which text it is, and which share of it is here shows in the counts. nanoGPT's files say
     # nothing, so theirs are read.
-    return [file.source_digest or tensor_digest(file.tokens), file.n_tokens, file.n_documents]
+    # Which of it are answers, the text does not say.
+    answers = [tensor_digest(file.answers)] if file.n_answers else []
+    return [file.source_digest or tensor_digest(file.tokens), file.n_tokens, file.n_documents, *answers]

@@ -21,6 +21,8 @@ def write_part(path: Path, spool: Spool, header: Header, documents: Ranges) -> i
     lengths = documents[:, 1] - documents[:, 0]
     n_tokens = int(lengths.sum())
     if n_tokens:
-        header = msgspec.structs.replace(header, n_documents=len(documents), n_tokens=n_tokens)
-        write_token_file(path, header, [np.cumsum(lengths) - lengths], spool.tokens(documents))
+        n_answers = sum(map(len, spool.answers(documents)))
+        header = msgspec.structs.replace(header, n_documents=len(documents), n_tokens=n_tokens, n_answers=n_answers)
+        starts = np.cumsum(lengths) - lengths
+        write_token_file(path, header, [starts], spool.tokens(documents), spool.answers(documents))
     return n_tokens

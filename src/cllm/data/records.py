@@ -65,8 +65,3 @@ class Lines:
             self.number += 1
             came = f"a record of more than {MAX_RECORD_CHARACTERS >> 20} Mi characters"
             raise self.error(came, "smaller records", "split it; it is held in memory whole")
-
-
-def with_end(text: str, end: str) -> str:
-    """A document of a record, with what `end` puts behind it; a record without text is no document."""
-    return text + end if text else ""

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from cllm.bounded import LARGEST_CONFIG, read_at_most
-from cllm.config import DataConfig, MixturePart
+from cllm.config import DataConfig
 from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.kinds import Kinds, chosen_tokenizer
-from cllm.data.mixture import Mixture
+from cllm.data.manifest import read_manifest
+from cllm.data.mixture import ROUND, Mixture
 from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare, refuse_streams
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
@@ -29,7 +30,7 @@ from cllm.digest import file_digest
 from cllm.errors import DataError
 from cllm.hooks.protocols import Dataset, Tokenizer
 
-CACHE_VERSION = 2  # part of the name of what is cached: another one, where the same text gives other tokens
+CACHE_VERSION = 3  # part of the name of what is cached: another one, where the same text gives other tokens
 
 _NANOGPT = ("train.bin", "val.bin")
 _TOKEN_FILES = (".tokens", ".bin")
@@ -84,9 +85,8 @@ def open_data(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | N
 
 def _open_main(config: DataConfig, kinds: Kinds, cache: Path, vocab_size: int | None) -> OpenData:
     if config.mixture:
-        return _mixed(
-            config.mixture, [_open_path(part.path, config, kinds, cache, vocab_size) for part in config.mixture]
-        )
+        opened = [_open_path(part.path, config, kinds, cache, vocab_size) for part in config.mixture]
+        return _mixed([part.weight for part in config.mixture], opened)
     if config.loader:
         options = dict(config.options) if config.source is None else {**config.options, "source": config.source}
         return _open_text(config.loader, options, config, kinds, cache)
@@ -115,6 +115,9 @@ def _open_path(
     path = Path(name).expanduser()
     if (path / TRAIN_FILE).is_file():
         return _open_prepared(path, kinds)
+    if manifest := read_manifest(path):
+        opened = [_open_prepared(path / part.folder, kinds) for part in manifest.parts]
+        return _mixed([part.weight for part in manifest.parts], opened)
     there = [file for file in _NANOGPT if (path / file).is_file()]
     if len(there) == len(_NANOGPT):
         return _open_nanogpt(path, vocab_size)
@@ -224,13 +227,25 @@ def _text_digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _mixed(parts: list[MixturePart], opened: list[OpenData]) -> OpenData:
+def _mixed(weights: list[float], opened: list[OpenData]) -> OpenData:
+    """One mixture of all; what is a mixture itself has its weight divided among its parts."""
     held_out = [data.validation for data in opened if data.validation]
-    train = Mixture.of([file for data in opened for file in data.train.parts], [part.weight for part in parts])
+    divided = [
+        weight * share for weight, data in zip(weights, opened, strict=True) for share in _shares(data.train)
+    ]
+    train = Mixture.of([file for data in opened for file in data.train.parts], divided)
     validation = (
-        Mixture.of([file for source in held_out for file in source.parts], [1.0] * len(held_out)) if held_out else None
+        Mixture.of([file for source in held_out for file in source.parts], _ones(held_out)) if held_out else None
     )
     return OpenData(train, validation, opened[0].tokenizer)
+
+
+def _shares(source: Source) -> list[float]:
+    return [places / ROUND for places in source.places] if isinstance(source, Mixture) else [1.0]
+
+
+def _ones(sources: list[Source]) -> list[float]:
+    return [1.0 for source in sources for _ in source.parts]
 
 
 def _refuse(came: str, expected: str) -> DataError:

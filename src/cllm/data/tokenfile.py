@@ -7,10 +7,11 @@ Layout, little endian; sections begin at multiples of 64 bytes and the gaps are 
     16   32 bytes BLAKE2b-256 of the 16 bytes before it and the header
     64   header   JSON, n bytes: see Header
     ...  int64    (n_documents,) where each document starts, in tokens; the first is 0
+    ...  int64    (n_answers, 2) first token and end of each answer; absent where the header has no n_answers
     ...  tokens   (n_tokens,) uint8, uint16 or uint32: the smallest that holds the vocabulary
     ...  32 bytes BLAKE2b-256 of everything before it
 
-Opening checks the header's digest, all sizes and the document starts, and of a file of up to
+Opening checks the header's digest, all sizes, the document starts and the answers, and of a file of up to
 VERIFIED_AT_OPENING bytes the digest at its end; a larger one is read whole when a run begins or goes on.
 nanoGPT's files (uint16, no header, named *.bin) open as well.
 """
@@ -44,7 +45,7 @@ _CHUNK_STARTS = 1 << 20
 Tokens = NDArray[np.unsignedinteger[Any]]
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a token file says of itself. Digests are hexadecimal BLAKE2b-256, or "" where nothing is
     known.
     """
@@ -57,6 +58,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokenizer: str
     tokenizer_digest: str
     source_digest: str
+    n_answers: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,14 @@ class TokenFile:
     """An open token file.
 
     tokens: (n_tokens,) uint8, uint16 or uint32, read-only; document_starts: (n_documents,) int64, in
-    tokens.
+    tokens; answers: (n_answers, 2) int64, first token and end of spans that rise and do not overlap.
     """
 
     path: Path
     header: Header
     tokens: Tokens = field(repr=False)
     document_starts: NDArray[np.int64] = field(repr=False)
+    answers: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.empty((0, 2), np.int64))
 
     @classmethod
     def open(cls, path: str | Path, vocab_size: int | None = None) -> TokenFile:
@@ -97,6 +100,16 @@ class TokenFile:
         return self.header.n_documents
 
     @property
+    def n_answers(self) -> int:
+        return self.header.n_answers
+
+    def is_answer(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these tokens, by their places, are answers; of the shape of `places`."""
+        # Firsts and ends in turn never fall: behind an odd number of them one is inside a span.
+        inside: NDArray[np.bool_] = np.searchsorted(self.answers.reshape(-1), places, side="right") % 2 == 1
+        return inside
+
+    @property
     def vocab_size(self) -> int:
         return self.header.vocab_size
 
@@ -121,8 +134,17 @@ class TokenFile:
         """The tokens first <= i < end as a file of their own; it is mapped, not copied."""
         begin = int(np.searchsorted(self.document_starts, first, side="right")) - 1
         starts = self.document_starts[begin : int(np.searchsorted(self.document_starts, end))]
-        header = msgspec.structs.replace(self.header, n_tokens=end - first, n_documents=len(starts))
-        return TokenFile(self.path, header, self.tokens[first:end], np.maximum(starts - first, 0))
+        bounds = self.answers.reshape(-1)
+        answers = self.answers[
+            int(np.searchsorted(bounds, first, side="right")) // 2 : (int(np.searchsorted(bounds, end)) + 1) // 2
+        ]
+        header = msgspec.structs.replace(
+            self.header, n_tokens=end - first, n_documents=len(starts), n_answers=len(answers)
+        )
+        return TokenFile(
+            self.path, header, self.tokens[first:end], np.maximum(starts - first, 0),
+            np.clip(answers, first, end) - first,
+        )
 
     @property
     def was_verified(self) -> bool:
@@ -187,16 +209,19 @@ def _open_native(path: Path, stream: BinaryIO, start: bytes) -> TokenFile:
     size = stream.seek(0, 2)
     header = _read_header(path, stream, start, size)
     starts_at = aligned(ALIGNMENT + int.from_bytes(start[8:16], "little"))
-    tokens_at = aligned(starts_at + 8 * header.n_documents)
+    answers_at = aligned(starts_at + 8 * header.n_documents)
+    tokens_at = aligned(answers_at + 16 * header.n_answers)
     expected = aligned(tokens_at + np.dtype(header.dtype).itemsize * header.n_tokens) + DIGEST_BYTES
     if size != expected:
         came = f"{size:,} bytes" + (": it is truncated" if size < expected else ": something was added")
         raise _refuse(path, came, f"{expected:,} bytes", _AGAIN)
     document_starts = _map(path, "<i8", starts_at, header.n_documents)
     _check_starts(path, document_starts, header.n_tokens)
+    answers = _map(path, "<i8", answers_at, 2 * header.n_answers).reshape(-1, 2)
+    _check_answers(path, answers, header.n_tokens)
     if _is_verified_at_opening(size):
         _check_digest(path)
-    return TokenFile(path, header, _map(path, header.dtype, tokens_at, header.n_tokens), document_starts)
+    return TokenFile(path, header, _map(path, header.dtype, tokens_at, header.n_tokens), document_starts, answers)
 
 
 def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Header:
@@ -218,7 +243,7 @@ def _read_header(path: Path, stream: BinaryIO, start: bytes, size: int) -> Heade
 def _check_header(path: Path, header: Header) -> None:
     if header.version != VERSION:
         raise _refuse(path, f"format version {header.version}", f"version {VERSION}", "use the cllm that wrote it")
-    counts_fit = 1 <= header.n_documents <= header.n_tokens
+    counts_fit = 1 <= header.n_documents <= header.n_tokens and 0 <= header.n_answers <= header.n_tokens
     if not counts_fit or not 1 <= header.vocab_size <= MAX_VOCABULARY:
         raise _refuse(path, f"impossible counts {header}", "at least one token in each document", _AGAIN)
     if header.dtype != token_dtype(header.vocab_size).str.lstrip("<|"):
@@ -231,6 +256,18 @@ def _check_starts(path: Path, starts: NDArray[np.int64], n_tokens: int) -> None:
     rising = (bool((piece[1:] > piece[:-1]).all()) for piece in pieces)
     if not (int(starts[0]) == 0 and int(starts[-1]) < n_tokens and all(rising)):
         raise _refuse(path, "document starts out of order", "starts that begin with 0 and rise", _AGAIN)
+
+
+def _check_answers(path: Path, answers: NDArray[np.int64], n_tokens: int) -> None:
+    end = 0
+    for first in range(0, len(answers), _CHUNK_STARTS):
+        piece = answers[first : first + _CHUNK_STARTS]
+        begins, ends = piece[:, 0], piece[:, 1]
+        if not (int(begins[0]) >= end and (begins < ends).all() and (ends[:-1] <= begins[1:]).all()):
+            raise _refuse(path, "answers out of order", "spans of tokens that rise and do not overlap", _AGAIN)
+        end = int(ends[-1])
+    if end > n_tokens:
+        raise _refuse(path, f"an answer that ends with token {end:,}", f"at most the {n_tokens:,} there are", _AGAIN)
 
 
 def _check_digest(path: Path) -> None:
@@ -258,6 +295,8 @@ def _open_nanogpt(path: Path, start: bytes, vocab_size: int | None) -> TokenFile
 
 
 def _map(path: Path, dtype: str, offset: int, n: int) -> NDArray[Any]:
+    if not n:
+        return np.empty(0, dtype)  # no mapping is empty
     mapped = np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=offset, shape=(n,))
     return mapped.view(np.ndarray)  # the memmap class makes each slice ten times as slow, the mapping is the same
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.bounded import check_memory
+from cllm.data.manifest import read_manifest
 from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE
 from cllm.data.tokenfile import TokenFile, check_range
 from cllm.data.tokenizerfile import FILE_NAME, builtin, load_tokenizer
@@ -48,6 +49,8 @@ class TokenStats:
     vocab_size: int
     n_used: int  # ids that come at all
     tokenizer: str  # empty where nobody knows
+    n_answers: int
+    n_answer_tokens: int
     shortest: int
     median: int  # of an even number the lower of the two in the middle
     longest: int
@@ -59,6 +62,8 @@ def token_files(path: Path) -> list[Path]:
     """The token files of prepared data, training first; or the one that is named. Raises DataError for neither."""
     if not path.is_dir():
         return [path]
+    if manifest := read_manifest(path):
+        return [file for part in manifest.parts for file in token_files(path / part.folder)]
     for names in ((TRAIN_FILE, VALIDATION_FILE), ("train.bin", "val.bin")):
         if found := [path / name for name in names if (path / name).is_file()]:
             return found
@@ -85,6 +90,7 @@ def token_stats(
     documents = dict.fromkeys(number * file.n_documents // n_samples for number in range(n_samples))
     return TokenStats(
         path, file.n_documents, file.n_tokens, file.vocab_size, int(np.count_nonzero(counts)), file.tokenizer_name,
+        file.n_answers, _n_answer_tokens(file),
         int(lengths[0]), int(lengths[(len(lengths) - 1) // 2]), int(lengths[-1]), frequent,
         [_sample(file, tokenizer, document, sample_tokens) for document in documents],
     )
@@ -101,6 +107,11 @@ def _counts(file: TokenFile) -> NDArray[np.int64]:
         found = np.bincount(tokens)
         counts[: len(found)] += found
     return counts
+
+
+def _n_answer_tokens(file: TokenFile) -> int:
+    pieces = (file.answers[start : start + _CHUNK] for start in range(0, file.n_answers, _CHUNK))
+    return sum(int((piece[:, 1] - piece[:, 0]).sum()) for piece in pieces)
 
 
 def _sample(file: TokenFile, tokenizer: Tokenizer | None, document: int, most: int) -> Sample:

@@ -35,17 +35,24 @@ def write_tokens(
     tokens: NDArray[Any] | Sequence[int],
     vocab_size: int,
     document_starts: Sequence[int] = (0,),
+    answers: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """Write tokens (n_tokens,), 0 <= token < vocab_size, as a token file of an unknown tokenizer."""
+    """Write tokens (n_tokens,), 0 <= token < vocab_size, as a token file of an unknown tokenizer.
+
+    answers: spans (first, end) of tokens.
+    """
     array = np.asarray(tokens)
     if array.size == 0 or int(array.min()) < 0 or int(array.max()) >= vocab_size:
         raise ValueError(f"tokens are one or more integers in 0 <= token < {vocab_size}")
     header = make_header(len(array), len(document_starts), vocab_size)
-    write_token_file(Path(path), header, [np.asarray(document_starts)], [array])
+    header = msgspec.structs.replace(header, n_answers=len(answers))
+    spans = np.array(answers, np.int64).reshape(-1, 2)
+    write_token_file(Path(path), header, [np.asarray(document_starts)], [array], [spans])
 
 
 def write_token_file(
-    path: Path, header: Header, document_starts: Iterable[NDArray[Any]], tokens: Iterable[NDArray[Any]]
+    path: Path, header: Header, document_starts: Iterable[NDArray[Any]], tokens: Iterable[NDArray[Any]],
+    answers: Iterable[NDArray[Any]] = (),
 ) -> None:
     """Write a token file from chunks of any size, which together are as long as the header says.
 
@@ -55,7 +62,7 @@ def write_token_file(
     temporary = temporary_beside(path)
     try:
         with disk_errors(TokenFileError, "token file", path):
-            write_verified(temporary, _with_digest(_sections(header, document_starts, tokens)))
+            write_verified(temporary, _with_digest(_sections(header, document_starts, tokens, answers)))
             rename(temporary, path)
     finally:
         with suppress(OSError):
@@ -63,13 +70,14 @@ def write_token_file(
 
 
 def _sections(
-    header: Header, starts: Iterable[NDArray[Any]], tokens: Iterable[NDArray[Any]]
+    header: Header, starts: Iterable[NDArray[Any]], tokens: Iterable[NDArray[Any]], answers: Iterable[NDArray[Any]]
 ) -> Iterator[bytes | memoryview]:
     text = msgspec.json.encode(header)
     begin = MAGIC + len(text).to_bytes(8, "little")
     yield from _padded([begin + header_digest(begin, text)])
     yield from _padded([text])
     yield from _padded(_arrays(starts, "<i8", header.n_documents))
+    yield from _padded(_arrays(answers, "<i8", header.n_answers))
     yield from _padded(_arrays(tokens, header.dtype, header.n_tokens))
 
 
@@ -77,7 +85,7 @@ def _arrays(arrays: Iterable[NDArray[Any]], dtype: str, n_expected: int) -> Iter
     n = 0
     for array in arrays:
         n += len(array)
-        yield np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).view(np.uint8).data
+        yield np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).reshape(-1).view(np.uint8).data
     if n != n_expected:
         raise ValueError(f"the header says {n_expected} elements, and {n} came")
 

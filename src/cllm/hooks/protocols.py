@@ -28,6 +28,8 @@ class Document:
     """A text from a dataset, or a piece of one that is too long to be held whole.
 
     `offset` counts the characters of the document that came in earlier pieces, which `continues` announces.
+    `answers` are spans (first character, end) of `text` that are answers, not empty, in order and disjoint; one that
+    crosses the border of two pieces is given in both, each with its own part of it.
     `counts` are sums to report of a preparation, such as {"segments": 12}; a document in pieces gives them
     with the first.
     """
@@ -37,6 +39,7 @@ class Document:
     offset: int = 0
     continues: bool = False
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    answers: Sequence[tuple[int, int]] = ()
 
 
 class Dataset(Protocol):
@@ -52,7 +55,8 @@ class Tokenizer(Protocol):
     A tokenizer that learns from text has a classmethod `from_texts(texts: Iterable[str])` as well, which takes
     the options as its second argument where its spec has a config. One whose ids are no whole characters has
     `stream_decoder()`, for text that is shown as it is written, and `n_bytes(ids) -> int`, of the text that ids
-    stand for.
+    stand for. One whose `encode` may run on several threads at once, without the GIL for the most part, says so by
+    `encodes_in_threads = True`: `cllm prepare` does so then.
     """
 
     @property

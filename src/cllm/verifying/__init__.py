@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cllm.data.manifest import FILE_NAME as MANIFEST
 from cllm.data.prepare import TRAIN_FILE
 from cllm.errors import RunFolderError
 from cllm.hooks.plugins import Plugins
@@ -34,7 +35,7 @@ def _look(path: Path, plugins: Plugins) -> Report:
     if path.is_file():
         report = Report(path, "token file")
         look_at_tokens(report, path)
-    elif (path / TRAIN_FILE).exists():
+    elif (path / TRAIN_FILE).exists() or (path / MANIFEST).is_file():
         report = Report(path, "prepared data")
         look_at_prepared(report, path, plugins)
     elif any((path / name).exists() for name in ("config.toml", "checkpoints", "ledger.jsonl")):

@@ -8,6 +8,7 @@ import msgspec
 
 from cllm.assemble import kinds_of
 from cllm.config import DataConfig
+from cllm.data.manifest import read_manifest
 from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport
 from cllm.data.source import OpenData, open_data
 from cllm.data.tokenfile import TokenFile
@@ -17,7 +18,11 @@ from cllm.verifying.report import Report
 
 
 def look_at_prepared(report: Report, folder: Path, plugins: Plugins) -> None:
-    """The token files; if they are sound, the tokenizer and the counts beside them."""
+    """The token files; if they are sound, the tokenizer and the counts beside them; of a mixture, of each part."""
+    if not (folder / TRAIN_FILE).exists() and (manifest := read_manifest(folder)):
+        for part in manifest.parts:
+            look_at_prepared(report, folder / part.folder, plugins)
+        return
     n_before = len(report.problems)
     for name in (TRAIN_FILE, VALIDATION_FILE):
         if name == TRAIN_FILE or (folder / name).exists():

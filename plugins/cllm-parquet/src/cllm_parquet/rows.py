@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,18 @@ class ParquetConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     column: the column that has the text; left out, and without a template, "text"
     template: text with names of columns in braces, as in "Q: {question} A: {answer}"
+    answers: columns whose text is an answer, for [data] loss = "answers"
     end: what is put behind each document
     """
 
     source: str | list[str]
     column: str | None = None
     template: str | None = None
+    answers: list[str] = []
     end: str = "\n"
 
     def __post_init__(self) -> None:
-        chosen_template(self.column, self.template, "text", "column")
+        chosen_template(self.column, self.template, "text", "column", self.answers)
 
 
 class ParquetDataset:
@@ -41,7 +44,7 @@ class ParquetDataset:
 
     def __init__(self, config: ParquetConfig) -> None:
         self._sources = Sources(config.source, WHO, SUFFIXES)
-        self._template = chosen_template(config.column, config.template, "text", "column")
+        self._template = chosen_template(config.column, config.template, "text", "column", config.answers)
         self._end = config.end
 
     def files(self) -> list[Path]:
@@ -57,9 +60,10 @@ class ParquetDataset:
         found = False
         for path in self.files():
             for number, row in enumerate(_rows(path, self._template.fields), 1):
-                if text := self._template.fill(lambda name: _text(row, name, path, number)):  # noqa: B023
+                value = partial(_text, row, path=path, number=number)
+                if document := self._template.document(value, self._end, f"{path}: row {number:,}"):
                     found = True
-                    yield Document(text + self._end, f"{path}: row {number:,}")
+                    yield document
         if not found:
             raise DataError(WHO, f"no text in {self._sources}", "rows with text", "name another source")
 
@@ -89,7 +93,7 @@ def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> N
             raise DataError(WHO, f"{path}: column {name!r} of type {kind}", "a column of text", todo)
 
 
-def _text(row: dict[str, Any], name: str, path: Path, number: int) -> str:
+def _text(row: dict[str, Any], name: str, *, path: Path, number: int) -> str:
     text = row[name]
     if text is None:
         came, todo = f"{path}: row {number:,}: {name!r} is null", "fill it, or choose other columns"
