@@ -15,8 +15,13 @@ cdef extern from *:
     #include <omp.h>
     static int openmp_version(void) { return _OPENMP; }
     static int openmp_threads(void) { return omp_get_max_threads(); }
+    #if defined(__clang__)
+    /* LLVM's runtime sees to forks by itself, and a child that forked from a paused one fails in its settings. */
+    static void openmp_pause(void) { }
+    #else
     /* libgomp's pool does not survive a fork: a child that enters a region would wait for threads it does not have. */
     static void openmp_pause(void) { omp_pause_resource_all(omp_pause_hard); }
+    #endif
     #else
     static int openmp_version(void) { return 0; }
     static int openmp_threads(void) { return 1; }
@@ -102,7 +107,7 @@ def openmp_threads():
 
 
 def pause():
-    """Ends OpenMP's thread pool; the next region starts another."""
+    """Before a fork: ends the thread pool of a runtime that would not survive it; the next region starts another."""
     openmp_pause()
 
 
