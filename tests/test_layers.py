@@ -9,7 +9,7 @@ from tests.layers import imports, in_layer, modules
 # A layer and all that it may import besides itself and the ground.
 GROUND = (
     "cllm.errors", "cllm.version", "cllm.env", "cllm.machine", "cllm.program", "cllm.philox", "cllm.config",
-    "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded", "cllm.figures", "cllm.markup",
+    "cllm.digest", "cllm.meter", "cllm.aligned", "cllm.bounded", "cllm.screen", "cllm.figures", "cllm.markup",
     "cllm.hooks.specs", "cllm.hooks.hookspecs", "cllm.hooks.protocols", "cllm.hooks.reports", "cllm.hooks.verdicts",
 )
 FILES = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cllm import screen
 from cllm.builtin.sinks import (
     ConsoleConfig,
     ConsoleSink,
@@ -76,6 +77,7 @@ def test_what_matters_is_told_between_lines(changes: dict[str, object]) -> None:
 
 def test_a_terminal_sees_one_line_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(screen, "_bar", lambda stream: None)
     stream = Terminal()
     sink = ConsoleSink(ConsoleConfig(every=1), stream)
     long, short = a_report(step=1, loss=12.5), a_report(step=2, eta_seconds=None)
@@ -94,6 +96,7 @@ def test_a_terminal_sees_one_line_written_over(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_narrow_terminal_gets_no_line_that_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(screen, "_bar", lambda stream: None)
     stream = Terminal()
     ConsoleSink(ConsoleConfig(every=1), stream).emit(a_report())
     assert stream.getvalue() == progress_line(a_report())[:39]

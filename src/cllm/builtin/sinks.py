@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -14,6 +13,7 @@ from cllm.csvlines import CsvWriter
 from cllm.figures import duration, rate
 from cllm.hooks import StepReport
 from cllm.jsonl import LineWriter
+from cllm.screen import screen_of
 
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 
@@ -29,42 +29,40 @@ class ConsoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ConsoleSink:
     """Progress on standard error, so that standard output stays for results.
 
-    On a terminal the line is written over the last one; what must stay to be read (evaluations, decisions of checks,
-    the end) keeps its line. Elsewhere every report is a plain line.
+    On a terminal the line is written over the last one, by rich with a bar before it where that is installed; what must
+    stay to be read (evaluations, decisions of checks, the end) keeps its line. Elsewhere every report is a plain line.
     """
 
     def __init__(self, config: ConsoleConfig, stream: TextIO | None = None) -> None:
         self._every = config.every
         self._stream = sys.stderr if stream is None else stream
-        self._on_terminal = self._stream.isatty()
-        self._pending = 0  # characters of a line that waits to be written over
+        self._screen = screen_of(self._stream)
         self._reasons: tuple[str, ...] = ()  # of the last step: a learning rate that stays low is told once
 
     def emit(self, report: StepReport) -> None:
         """Write a line if one is due."""
         decided = report.decision != "step" or report.reasons not in ((), self._reasons)
         self._reasons = report.reasons
-        measured = report.validation_loss is not None or report.evaluations
-        stays = measured or decided or report.step == report.n_steps
-        if stays or report.step % self._every == 0:
-            self._write(progress_line(report), bool(stays) or not self._on_terminal)
+        is_measured = report.validation_loss is not None or bool(report.evaluations)
+        stays = is_measured or decided or report.step == report.n_steps
+        if stays or (self._screen is None and report.step % self._every == 0):
+            self._stay(progress_line(report))
+        elif self._screen is not None and report.step % self._every == 0:
+            self._screen.show(progress_line(report), report.step / report.n_steps)
         if report.sample is not None:
-            self._write(f"  {report.sample!r}", stays=True)
+            self._stay(f"  {report.sample!r}")
 
     def close(self) -> None:
         """End the line, so that what comes next begins on a fresh one."""
-        if self._pending:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._pending = 0
+        if self._screen is not None:
+            self._screen.close(keep=True)
 
-    def _write(self, line: str, stays: bool) -> None:
-        if not stays:  # a line that wraps could not be written over
-            line = line[: shutil.get_terminal_size().columns - 1]
-        start = "\r" if self._pending else ""
-        self._stream.write(start + line.ljust(self._pending) + ("\n" if stays else ""))
-        self._stream.flush()
-        self._pending = 0 if stays else len(line)
+    def _stay(self, line: str) -> None:
+        if self._screen is not None:
+            self._screen.stay(line)
+        else:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
 
 class _FileSink:
