@@ -95,6 +95,17 @@ def test_rich_shows_a_bar_before_the_text(keep: bool) -> None:
     assert "one [b] of two" in stream.getvalue()
 
 
+def test_a_bar_goes_where_the_last_line_stays_anyway() -> None:
+    pytest.importorskip("rich")
+    stream = Terminal()
+    shown = screen_of(stream)
+    assert shown is not None
+    shown.show("nearly done", 0.9)
+    shown.stay("done")
+    shown.close(keep=True)
+    assert [line for line in on_screen(stream) if line] == ["done"]
+
+
 def test_a_terminal_that_is_a_printer_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(screen_of(Terminal()), Line)

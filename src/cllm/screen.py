@@ -17,7 +17,7 @@ class Screen(Protocol):
         """A line that is not written over."""
 
     def close(self, keep: bool) -> None:
-        """The end; keep: whether what was shown last stays to be read."""
+        """The end; keep: whether what was shown last stays to be read, if nothing that stays has come since."""
 
 
 def screen_of(stream: TextIO) -> Screen | None:
@@ -58,21 +58,23 @@ class Bar:
         columns = (progress.BarColumn(bar_width=24), progress.TextColumn("{task.description}", markup=False))
         self._progress = progress.Progress(*columns, console=made, auto_refresh=False)
         self._task = self._progress.add_task("", total=None)
-        self._begun = False
+        self._begun = self._is_news = False  # whether it has been shown, and nothing that stays since then
 
     def show(self, text: str, share: float | None = None) -> None:
         if not self._begun:
             self._progress.start()
             self._begun = True
+        self._is_news = True
         total, completed = (None, 0.0) if share is None else (1.0, share)
         self._progress.update(self._task, description=text, total=total, completed=completed)
         self._progress.refresh()
 
     def stay(self, text: str) -> None:
+        self._is_news = False
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self, keep: bool) -> None:
-        if not keep:
+        if not (keep and self._is_news):
             self._progress.update(self._task, visible=False)
         if self._begun:
             self._progress.stop()
