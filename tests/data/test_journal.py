@@ -65,6 +65,8 @@ POINTS = [
     ("cllm.data.prepare", "rename", "before", 1),
 ]
 
+QUICK = (POINTS[0], POINTS[2], POINTS[5], POINTS[6], POINTS[9])  # a second each; the others take their time elsewhere
+
 
 def killed(folder: Path, point: tuple[str, str, str, int], words: Sequence[str]) -> None:
     where, name, when, n = point
@@ -96,7 +98,10 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 HOW = ["--set", "template={q}: {a}", "--set", 'answers=["a"]', "--tokenizer", "char"]
 
 
-@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[1]}-{point[2]}-{point[3]}")
+@pytest.mark.parametrize("point", [
+    pytest.param(point, id=f"{point[1]}-{point[2]}-{point[3]}", marks=() if point in QUICK else pytest.mark.slow)
+    for point in POINTS
+])  # fmt: skip
 @pytest.mark.parametrize("more", [
     pytest.param([], id="all", marks=pytest.mark.slow), pytest.param(["--dedup"], id="dedup", marks=pytest.mark.slow),
     pytest.param(["--weights", "3,1,1", "--dedup"], id="weights"),

@@ -14,7 +14,7 @@ from cllm.data.spoolfile import close, flush, reopened
 
 Answers = NDArray[np.int64]  # (n, 2): first token and end of each span
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 13
 SPAN_BYTES = 16
 
 

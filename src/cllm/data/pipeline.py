@@ -14,7 +14,7 @@ from cllm.hooks.protocols import Document
 
 T = TypeVar("T")
 
-GROUP_CHARACTERS = 1 << 16  # that a thread takes at once: handing over costs some 50 us
+GROUP_CHARACTERS = 1 << 16  # that a thread takes at once, so that handing over costs next to nothing
 GROUP_DOCUMENTS = 1 << 10
 HELD_CHARACTERS = 1 << 22  # of groups that are under way, or wait for those before
 
