@@ -41,13 +41,13 @@ def test_the_loss_of_answers_falls_below_what_questions_allow(tmp_path: Path) ->
     # Four of nine bytes are as good as random digits: who counts them too cannot come below 4/9 ln 10 = 1.02.
     everything = train(questions(tmp_path, *LEARNS, "data.loss=all"), tmp_path / "all")
     assert everything[-1].validation_loss > 0.9
-    measured = evaluate_run(tmp_path / "run", build_manager())
+    measured = evaluate_run(tmp_path / "run", build_manager()).validation
     with cllm.Trainer(questions(tmp_path, *LEARNS), tmp_path / "look") as trainer:
         validation = trainer.parts.data.validation
         assert validation is not None
         [file] = validation.parts
         n_answered = int(file.is_answer(np.arange(1, file.n_tokens)).sum())
-    assert measured.n_tokens == n_answered == measured.n_bytes  # "no\n" of each document
+    assert measured is not None and measured.n_tokens == n_answered == measured.n_bytes  # "no\n" of each document
 
 
 def test_the_same_bits_at_one_and_two_threads_and_after_a_resume(tmp_path: Path) -> None:

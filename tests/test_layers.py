@@ -14,7 +14,7 @@ GROUND = (
 )
 FILES = (
     "cllm.atomic", "cllm.jsonl", "cllm.csvlines", "cllm.generations", "cllm.folderlock", "cllm.statefile",
-    "cllm.tensorfile",
+    "cllm.tensorfile", "cllm.newfolder",
 )
 ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(GROUND, ()),

@@ -20,12 +20,17 @@ def new_folder(out: Path, error: type[CllmError], who: str) -> Iterator[Path]:
     temporary = temporary_beside(out)
     try:
         with disk_errors(error, who, out):
-            if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-                todo = "choose another, or remove it first"
-                raise error(who, f"{out} is there already", "a new or empty folder", todo)
+            refuse_used(out, error, who)
             temporary.mkdir(parents=True)
             yield temporary
             sync_folder(temporary)
             rename(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_used(out: Path, error: type[CllmError], who: str) -> None:
+    """Raise `error`, by `who`, unless `out` is absent or an empty folder."""
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        todo = "choose another, or remove it first"
+        raise error(who, f"{out} is there already", "a new or empty folder", todo)

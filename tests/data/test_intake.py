@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cllm.data.prepare import PrepareReport, prepare
+from cllm.data.prepare import prepare
+from cllm.data.preparedpart import PrepareReport
 from cllm.data.tokenizers import ByteTokenizer, CharTokenizer
 from cllm.errors import DataError, TokenizerError
 from tests.data.helpers import Texts

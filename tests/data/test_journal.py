@@ -59,7 +59,7 @@ POINTS = [
     ("cllm.data.journal", "write_file", "before", 15),
     ("cllm.data.spool", "Spool.add", "after", 20),
     ("cllm.data.spool", "Spool.saved", "after", 9),
-    ("cllm.data.prepare", "write_part", "after", 1),
+    ("cllm.data.preparedpart", "write_part", "after", 1),
     ("cllm.data.prepare", "save_tokenizer", "after", 1),
     ("cllm.data.prepare", "sync_folder", "after", 1),
     ("cllm.data.prepare", "rename", "before", 1),

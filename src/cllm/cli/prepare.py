@@ -24,7 +24,8 @@ from cllm.cli.progress import Progress
 from cllm.data.journal import hidden_work
 from cllm.data.kinds import Kinds, tokenizer_named
 from cllm.data.manifest import part_name
-from cllm.data.prepare import Job, PrepareReport, run_resumable
+from cllm.data.prepare import Job, run_resumable
+from cllm.data.preparedpart import PrepareReport
 from cllm.digest import json_digest
 from cllm.errors import UsageError, count
 from cllm.hooks.protocols import Dataset, Tokenizer

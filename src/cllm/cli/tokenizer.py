@@ -9,7 +9,7 @@ from cllm.assemble import kinds_of
 from cllm.cli.gathering import gathered, loader_options
 from cllm.cli.options import add_json, add_loader_options, add_plugin_options, print_json, whole
 from cllm.data.kinds import Kinds, tokenizer_named
-from cllm.data.prepare import tokenizer_for
+from cllm.data.learning import tokenizer_for
 from cllm.data.tokenizerfile import load_tokenizer, save_tokenizer
 from cllm.errors import TokenizerError, UsageError, count, one_line
 from cllm.hooks.protocols import Tokenizer

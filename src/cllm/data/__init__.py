@@ -9,7 +9,8 @@ from cllm.data.batches import Batch, Batches, Sampling, Source, evaluation_batch
 from cllm.data.files import Sources
 from cllm.data.kinds import Kinds
 from cllm.data.mixture import Mixture
-from cllm.data.prepare import PrepareReport, prepare
+from cllm.data.prepare import prepare
+from cllm.data.preparedpart import PrepareReport
 from cllm.data.source import OpenData, open_data
 from cllm.data.streams import StreamDecoder, stream_decoder
 from cllm.data.template import Template, chosen_template

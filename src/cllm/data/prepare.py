@@ -8,57 +8,27 @@ leaves a hidden folder with which the same call goes on (journal.py).
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside, write_file
+from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside
 from cllm.data.digestset import DigestSet
 from cllm.data.intake import OTHER_TEXT, Intake, Watch, review
 from cllm.data.journal import WHOLE, Entry, TextDigest, Work
+from cllm.data.learning import learn
 from cllm.data.manifest import part_name, write_manifest
 from cllm.data.mixture import deal
-from cllm.data.parts import write_part
-from cllm.data.split import Ranges, split
+from cllm.data.preparedpart import PrepareReport, report_of, write_prepared
 from cllm.data.spool import Spool, SpoolState
 from cllm.data.spoolfile import Changed
-from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE
-from cllm.data.tokenizerfile import save_tokenizer
-from cllm.data.tokenwrite import make_header
-from cllm.errors import DataError, TokenizerError
-from cllm.hooks.protocols import Dataset, Document, Tokenizer
+from cllm.errors import DataError
+from cllm.hooks.protocols import Dataset, Tokenizer
 from cllm.machine import default_threads
-
-TRAIN_FILE = "train.tokens"
-VALIDATION_FILE = "validation.tokens"
-REPORT_FILE = "prepare.json"
-LEARNED_FILE = "learned.json"  # of the hidden folder: a tokenizer in its own form
-
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """What was prepared. `n_segments` and `n_context_characters` are the loader's counts.
-
-    A document for which the loader counts no segments is one.
-    """
-
-    n_documents: int
-    n_segments: int
-    n_characters: int
-    n_context_characters: int
-    n_tokens: int
-    n_train_tokens: int
-    n_validation_tokens: int
-    vocab_size: int
-    tokenizer: str
-    tokenizer_digest: str
-    source_digest: str
-    n_duplicates: int = 0  # documents that were left out, and are in no other count
+from cllm.newfolder import refuse_used
 
 
 @dataclass(frozen=True)
@@ -112,7 +82,7 @@ def run_once(job: Job, out: Path) -> list[PrepareReport]:
     temporary = temporary_beside(out)
     try:
         with disk_errors(DataError, "prepare", out):
-            _refuse_used(out)
+            refuse_used(out, DataError, "prepare")
             (temporary / WHOLE).mkdir(parents=True)
             reports = _fill(job, temporary, None)
             _finish(temporary / WHOLE, out)
@@ -128,7 +98,7 @@ def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None
     Raises what `prepare` does, and DataError while another process prepares `out`.
     """
     with disk_errors(DataError, "prepare", out):
-        _refuse_used(out)
+        refuse_used(out, DataError, "prepare")
         work = Work(out, identity)
         try:
             if work.is_other:
@@ -157,7 +127,7 @@ def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None
 
 def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
     """Write all parts into the folder `WHOLE` of `folder`, which has room for what they need meanwhile."""
-    tokenizer, trained = _tokenizer(job, folder, work)
+    tokenizer, trained = learn(job.tokenizer, job.datasets, job.options, job.watch, folder, work)
     seen = DigestSet() if job.dedup else None
     entry, reports = work.entry if work is not None else None, []
     n_finished = len(entry.finished) if entry else 0
@@ -166,7 +136,7 @@ def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
         if entry is not None and number < n_finished:
             if review(dataset, job.held_out, seen, trained) != entry.finished[number]:
                 raise Changed(OTHER_TEXT)
-            reports.append(_report_of(target))
+            reports.append(report_of(target))
             continue
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
@@ -177,18 +147,6 @@ def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
     if job.weights is not None:
         write_manifest(folder / WHOLE, job.weights)
     return reports
-
-
-def _report_of(part: Path) -> PrepareReport:
-    try:
-        return msgspec.json.decode((part / REPORT_FILE).read_bytes(), type=PrepareReport)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        raise Changed(f"{part} is not as it was left") from None
-
-
-def _refuse_other_text(trained: TextDigest, entry: Entry) -> None:
-    if trained.hexdigest() != entry.learned:
-        raise Changed(OTHER_TEXT)
 
 
 def _part(
@@ -202,10 +160,7 @@ def _part(
     try:
         intake = Intake(spool, tokenizer, seen, n_threads, work, entry, job.watch, trained)
         where = f" in {target.name} that is not in an earlier one" if job.weights is not None else ""
-        parts = _parts(intake, spool, dataset, job.validation, where)
-        report = _write_files(target, spool, intake, tokenizer, parts)
-        save_tokenizer(tokenizer, target / TOKENIZER_FILE)
-        write_file(target / REPORT_FILE, msgspec.json.format(msgspec.json.encode(asdict(report))) + b"\n")
+        report = write_prepared(target, spool, intake, tokenizer, dataset, job.validation, where)
         if work is not None:
             sync_folder(target)
             finished = [*(work.entry.finished if work.entry else ()), intake.text.hexdigest()]
@@ -216,125 +171,14 @@ def _part(
     return report
 
 
-def _tokenizer(job: Job, folder: Path, work: Work | None) -> tuple[Tokenizer, TextDigest | None]:
-    """The tokenizer, and where the text is digested again of which one that goes on was made; None: it learned nothing.
-
-    What was learned before a kill is kept.
-    """
-    if work is None or not isinstance(job.tokenizer, type) or not hasattr(job.tokenizer, "from_texts"):
-        return tokenizer_for(job.tokenizer, _Chain(job.datasets), job.options), None
-    if work.entry is not None:
-        return _learned(folder / LEARNED_FILE, job.tokenizer), TextDigest()
-    read = _Chain(job.datasets, TextDigest(), job.watch)
-    tokenizer = tokenizer_for(job.tokenizer, read, job.options)
-    write_file(folder / LEARNED_FILE, json.dumps(tokenizer.to_json()).encode())
-    work.keep(learned=read.text.hexdigest() if read.text else "")
-    return tokenizer, TextDigest()
-
-
-def _learned(path: Path, kind: type[Tokenizer]) -> Tokenizer:
-    try:
-        return kind.from_json(json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TokenizerError):
-        raise Changed(f"{path} is not as it was left") from None
-
-
-class _Chain:
-    """Datasets one after the other, as one from which a tokenizer learns."""
-
-    def __init__(self, datasets: Sequence[Dataset], text: TextDigest | None = None, watch: Watch | None = None) -> None:
-        self._datasets = datasets
-        self.text = text
-        self._watch = watch
-
-    def files(self) -> list[Path]:
-        having = [dataset for dataset in self._datasets if hasattr(dataset, "files")]
-        return [path for dataset in having for path in dataset.files()]
-
-    def documents(self) -> Iterator[Document]:
-        for dataset in self._datasets:
-            for document in dataset.documents():
-                if self.text is not None:
-                    self.text.add(document, False)
-                if self._watch is not None:
-                    self._watch(document, 0)
-                yield document
-
-
-def tokenizer_for(
-    tokenizer: Tokenizer | type[Tokenizer], dataset: Dataset, options: msgspec.Struct | None = None
-) -> Tokenizer:
-    """The tokenizer itself, or one of the class, which learns from the dataset if it has `from_texts`."""
-    if not isinstance(tokenizer, type):
-        return tokenizer
-    how = () if options is None else (options,)
-    learn: Any = getattr(tokenizer, "from_texts", None)
-    if learn:
-        refuse_streams(dataset, "prepare", f"for {tokenizer.name} learns from the text before it is written with it")
-    made: Tokenizer = learn((one.text for one in dataset.documents()), *how) if learn else tokenizer(*how)
-    return made
-
-
-def refuse_streams(dataset: Dataset, who: str, why: str) -> None:
-    """DataError where a file of the dataset is a pipe or a device, of which a second reading would wait for ever."""
-    files: Callable[[], list[Path]] | None = getattr(dataset, "files", None)
-    for path in files() if files else ():
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            came, expected = f"{path} is a pipe or a device, {why}", "files, which can be read twice"
-            raise DataError(who, came, expected, "write it to a file, or take the tokenizer byte with `cllm prepare`")
-
-
-def _parts(
-    intake: Intake, spool: Spool, dataset: Dataset, validation: float | Dataset, where: str
-) -> tuple[Ranges, Ranges]:
-    """Take all documents; the ranges of tokens for training and for validation. where: for messages."""
-    if not isinstance(validation, int | float):
-        intake.take(validation, held_out=True)
-    n_held_out = intake.hold_out()
-    intake.take(dataset)
-    intake.finish()
-    if spool.n_documents == n_held_out:
-        came = "no text" if not n_held_out else "no text to train on that is not in the validation part"
-        came += where
-        raise _refuse(came, "at least one document that is not empty", "name another source")
-    if isinstance(validation, int | float):
-        return split(spool.documents(), validation)
-    if not n_held_out:
-        came = "no text in the validation part"
-        raise _refuse(came, "at least one document that is not empty", "name another source")
-    return spool.documents()[n_held_out:], spool.documents()[:n_held_out]
-
-
-def _write_files(
-    folder: Path, spool: Spool, intake: Intake, tokenizer: Tokenizer, parts: tuple[Ranges, Ranges]
-) -> PrepareReport:
-    counts, (train, held_out) = intake.counts, parts
-    digests = (tokenizer.digest(), counts.source_digest())
-    header = make_header(spool.n_tokens, spool.n_documents, tokenizer.vocab_size, tokenizer.name, *digests)
-    return PrepareReport(
-        n_documents=spool.n_documents,
-        n_segments=counts.n_segments,
-        n_characters=counts.n_characters,
-        n_context_characters=counts.n_context_characters,
-        n_tokens=spool.n_tokens,
-        n_train_tokens=write_part(folder / TRAIN_FILE, spool, header, train),
-        n_validation_tokens=write_part(folder / VALIDATION_FILE, spool, header, held_out),
-        vocab_size=tokenizer.vocab_size,
-        tokenizer=tokenizer.name,
-        tokenizer_digest=digests[0],
-        source_digest=digests[1],
-        n_duplicates=intake.n_duplicates,
-    )
+def _refuse_other_text(trained: TextDigest, entry: Entry) -> None:
+    if trained.hexdigest() != entry.learned:
+        raise Changed(OTHER_TEXT)
 
 
 def _finish(whole: Path, out: Path) -> None:
     sync_folder(whole)
     rename(whole, out)
-
-
-def _refuse_used(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise _refuse(f"{out} is there already", "a new or empty folder", "choose another, or remove it first")
 
 
 def _refuse(came: str, expected: str, todo: str) -> DataError:

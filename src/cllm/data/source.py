@@ -18,9 +18,11 @@ from cllm.data.batches import Source
 from cllm.data.counts import source_digest
 from cllm.data.identity import source_identity
 from cllm.data.kinds import Kinds, chosen_tokenizer
+from cllm.data.learning import refuse_streams
 from cllm.data.manifest import read_manifest
 from cllm.data.mixture import ROUND, Mixture
-from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport, prepare, refuse_streams
+from cllm.data.prepare import prepare
+from cllm.data.preparedpart import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport
 from cllm.data.split import cut
 from cllm.data.tokenfile import TokenFile
 from cllm.data.tokenizerfile import FILE_NAME as TOKENIZER_FILE

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cllm.bounded import check_memory
 from cllm.data.manifest import read_manifest
-from cllm.data.prepare import TRAIN_FILE, VALIDATION_FILE
+from cllm.data.preparedpart import TRAIN_FILE, VALIDATION_FILE
 from cllm.data.tokenfile import TokenFile, check_range
 from cllm.data.tokenizerfile import FILE_NAME, builtin, load_tokenizer
 from cllm.errors import DataError, TokenizerError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cllm.data.manifest import FILE_NAME as MANIFEST
-from cllm.data.prepare import TRAIN_FILE
+from cllm.data.preparedpart import TRAIN_FILE
 from cllm.errors import RunFolderError
 from cllm.hooks.plugins import Plugins
 from cllm.verifying.data import look_at_prepared, look_at_tokens

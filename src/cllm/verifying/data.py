@@ -9,7 +9,7 @@ import msgspec
 from cllm.assemble import kinds_of
 from cllm.config import DataConfig
 from cllm.data.manifest import read_manifest
-from cllm.data.prepare import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport
+from cllm.data.preparedpart import REPORT_FILE, TRAIN_FILE, VALIDATION_FILE, PrepareReport
 from cllm.data.source import OpenData, open_data
 from cllm.data.tokenfile import TokenFile
 from cllm.errors import DataError
