@@ -25,7 +25,7 @@ myst_heading_anchors = 4  # as a repository makes them: ../reference/config.md#d
 
 html_theme = "furo"
 html_title = f"cllm {release}"
-html_static_path = ["static"]
+html_static_path = ["static"]  # docs/static/site.css
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False

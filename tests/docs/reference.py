@@ -24,7 +24,7 @@ from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
 from cllm.hooks.manager import build_manager
-from tests.docs import api
+from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, top
 from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
 from tests.kernels.elementary import FUNCTIONS, POW_LARGEST_ERROR
@@ -148,8 +148,8 @@ def ulps() -> Iterator[str]:
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands, "whole": whole, "config": config, "presets": presets, "resume": resume, "parts": parts,
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
-    "api": api.top, "hook_names": api.hook_names, "errors": api.error_classes, "kernels": api.kernel_functions,
-    "data_names": api.data_names, "ulps": ulps,
+    "api": top, "hook_names": hook_names, "errors": error_classes, "kernels": kernel_functions,
+    "data_names": data_names, "ulps": ulps,
 }
 
 

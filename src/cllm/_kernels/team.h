@@ -19,8 +19,8 @@ static inline int region_threads(void) { return omp_get_num_threads(); }
 static inline int region_threads(void) { return 1; }
 #endif
 
-#define SPINS 2000  /* some tens of microseconds */
-#define YIELDS 5000 /* some milliseconds */
+#define SPINS 2000    /* some tens of microseconds */
+#define YIELDING 5e-4 /* seconds, then others may have the core for longer */
 
 typedef struct {
     int64_t n_come, round;
@@ -38,14 +38,18 @@ static inline void relax(void)
 #endif
 }
 
-/* Until all have come; returns the seconds of processor time that waiting took. */
+/* Until all have come; returns the seconds of processor time that waiting took.
+ *
+ * Who yields is ready to run, and among other programs' threads that keeps the core from those that are waited for: a
+ * yield comes back only after another's time slice. So yields are counted by the clock. */
 static inline double wait_for_round(Meeting *m, int64_t round)
 {
-    double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID), end = 0.0;
     for (int i = 0; __atomic_load_n(&m->round, __ATOMIC_ACQUIRE) == round; i++) {
         struct timespec nap = {0, 100000};
+        if (i == SPINS) end = seconds_of(CLOCK_MONOTONIC) + YIELDING;
         if (i < SPINS) relax();
-        else if (i < SPINS + YIELDS) sched_yield();
+        else if (seconds_of(CLOCK_MONOTONIC) < end) sched_yield();
         else nanosleep(&nap, NULL);
     }
     return seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin;
