@@ -3,7 +3,8 @@
     CLLM_EVIDENCE=evidence.json python -m pytest tests/durability
     python -m tools.reliability evidence.json
 
-Without CLLM_EVIDENCE nothing is kept. Of a row the last record stands.
+Without CLLM_EVIDENCE nothing is kept, nor of a process (pytest -n 2) that has run a part of the tests. Of a row the last
+record stands.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 def record(row: str, **numbers: int | float | str) -> None:
     """Keep what a suite counted under the name of a row of the table (tools/reliability.py lists them)."""
     name = os.environ.get("CLLM_EVIDENCE")
-    if not name:
+    if not name or "PYTEST_XDIST_WORKER" in os.environ:
         return
     path = Path(name)
     known = json.loads(path.read_text()) if path.exists() else {}
