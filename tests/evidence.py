@@ -3,8 +3,8 @@
     CLLM_EVIDENCE=evidence.json python -m pytest tests/durability
     python -m tools.reliability evidence.json
 
-Without CLLM_EVIDENCE nothing is kept, nor of a process (pytest -n 2) that has run a part of the tests. Of a row the last
-record stands.
+Without CLLM_EVIDENCE nothing is kept, nor of a process that has run a part of the tests (pytest -n 2). Of a row the
+last record stands.
 """
 
 from __future__ import annotations
