@@ -1,4 +1,7 @@
-"""Runs pytest once for every instruction set of this build that this processor runs, best first."""
+"""Runs pytest once for every instruction set of this build that this processor runs, best first.
+
+With --others first among the arguments, without the best one, on which everything else is tested.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ KNOWN = ("v4", "v3", "portable")
 
 def main(arguments: list[str]) -> int:
     """Returns the number of instruction sets whose tests failed."""
-    failed = []
-    for isa in cpu.instruction_sets():
+    failed, sets = [], cpu.instruction_sets()
+    if arguments[:1] == ["--others"]:
+        sets, arguments = sets[1:], arguments[1:]
+    for isa in sets:
         print(f"--- CLLM_ISA={isa}", flush=True)
         environment = {**os.environ, "CLLM_ISA": isa}
         if subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment, check=False).returncode:
