@@ -77,10 +77,14 @@ def test_a_hang_in_compiled_code_is_seen(usr1: None, capfd: pytest.CaptureFixtur
     assert libc.pthread_mutex_init(mutex, None) == 0
     libc.pthread_mutex_lock(mutex)
 
-    def ask() -> None:
+    def printed() -> str:
+        """Asked again each time: at first the main thread may be waiting for this one to have begun."""
         os.kill(os.getpid(), signal.SIGUSR1)
+        return capfd.readouterr().err
+
+    def ask() -> None:
         try:
-            seen.append(wait_for(lambda: capfd.readouterr().err, "in Python: test_a_hang"))
+            seen.append(wait_for(printed, "in Python: test_a_hang"))
         finally:
             libc.pthread_mutex_unlock(mutex)
 
