@@ -9,12 +9,8 @@ import threading
 import pytest
 
 from cllm import screen
-from cllm.screen import Bar, Line, screen_of
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from cllm.screen import Bar, Line, Log, screen_of
+from tests.terminal import Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +42,15 @@ def on_screen(stream: io.StringIO) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def test_a_file_or_a_pipe_is_no_screen() -> None:
-    assert screen_of(io.StringIO()) is None
+def test_in_a_file_or_a_pipe_lines_stay_and_nothing_is_shown() -> None:
+    stream = io.StringIO()
+    shown = screen_of(stream)
+    assert isinstance(shown, Log) and not shown.is_terminal
+    shown.show("on the way", 0.5)
+    assert stream.getvalue() == ""
+    shown.stay("there")
+    shown.close(keep=True)
+    assert stream.getvalue() == "there\n"
 
 
 def test_a_line_is_written_over_and_lines_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +73,6 @@ def test_a_line_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "_bar", lambda stream: None)
     stream = Terminal()
     shown = screen_of(stream)
-    assert shown is not None
     shown.show("on the way")
     shown.close(keep=False)
     assert on_screen(stream) == [""]
@@ -99,7 +101,6 @@ def test_a_bar_goes_where_the_last_line_stays_anyway() -> None:
     pytest.importorskip("rich")
     stream = Terminal()
     shown = screen_of(stream)
-    assert shown is not None
     shown.show("nearly done", 0.9)
     shown.stay("done")
     shown.close(keep=True)

@@ -8,10 +8,14 @@ from typing import Any, Protocol, TextIO
 
 
 class Screen(Protocol):
-    """Somewhere on a terminal."""
+    """Somewhere on a terminal, or what stands in for it."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether what is shown can be written over."""
 
     def show(self, text: str, share: float | None = None) -> None:
-        """In place of what was shown last; share, 0 to 1: how much is done, None where nobody knows."""
+        """In place of what was shown last, on a terminal; share, 0 to 1: how much is done, None: nobody knows."""
 
     def stay(self, text: str) -> None:
         """A line that is not written over."""
@@ -20,13 +24,32 @@ class Screen(Protocol):
         """The end; keep: whether what was shown last stays to be read, if nothing that stays has come since."""
 
 
-def screen_of(stream: TextIO) -> Screen | None:
-    """The best for a stream; None for one that is no terminal."""
-    return (_bar(stream) or Line(stream)) if stream.isatty() else None
+def screen_of(stream: TextIO) -> Screen:
+    """The best for a stream."""
+    return (_bar(stream) or Line(stream)) if stream.isatty() else Log(stream)
+
+
+class Log:
+    """A file or a pipe: lines that stay, and nothing else."""
+
+    is_terminal = False
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, text: str, share: float | None = None) -> None: ...
+
+    def stay(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self, keep: bool) -> None: ...
 
 
 class Line:
     """Plain text, written over."""
+
+    is_terminal = True
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -52,6 +75,8 @@ class Line:
 
 class Bar:
     """rich's bar and text; refreshed as it is told something, without a thread of its own."""
+
+    is_terminal = True
 
     def __init__(self, stream: TextIO, console: Any, progress: Any) -> None:
         made = console.Console(file=stream)

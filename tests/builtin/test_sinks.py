@@ -24,11 +24,7 @@ from cllm.csvlines import cut_csv_from
 from cllm.errors import RunFolderError
 from tests.hooks.values import a_report
 from tests.runs import config, finish, leave_half_way, train
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.terminal import Terminal
 
 
 @pytest.fixture(autouse=True)

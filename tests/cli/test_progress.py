@@ -11,11 +11,7 @@ from cllm import screen
 from cllm.cli import progress
 from cllm.cli.progress import Progress
 from cllm.hooks.protocols import Document
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.terminal import Terminal
 
 
 def watched(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, n: int = 400) -> str:

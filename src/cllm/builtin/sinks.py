@@ -35,8 +35,7 @@ class ConsoleSink:
 
     def __init__(self, config: ConsoleConfig, stream: TextIO | None = None) -> None:
         self._every = config.every
-        self._stream = sys.stderr if stream is None else stream
-        self._screen = screen_of(self._stream)
+        self._screen = screen_of(sys.stderr if stream is None else stream)
         self._reasons: tuple[str, ...] = ()  # of the last step: a learning rate that stays low is told once
 
     def emit(self, report: StepReport) -> None:
@@ -44,25 +43,17 @@ class ConsoleSink:
         decided = report.decision != "step" or report.reasons not in ((), self._reasons)
         self._reasons = report.reasons
         is_measured = report.validation_loss is not None or bool(report.evaluations)
-        stays = is_measured or decided or report.step == report.n_steps
-        if stays or (self._screen is None and report.step % self._every == 0):
-            self._stay(progress_line(report))
-        elif self._screen is not None and report.step % self._every == 0:
+        stays, is_due = is_measured or decided or report.step == report.n_steps, report.step % self._every == 0
+        if stays or (is_due and not self._screen.is_terminal):
+            self._screen.stay(progress_line(report))
+        elif is_due:
             self._screen.show(progress_line(report), report.step / report.n_steps)
         if report.sample is not None:
-            self._stay(f"  {report.sample!r}")
+            self._screen.stay(f"  {report.sample!r}")
 
     def close(self) -> None:
         """End the line, so that what comes next begins on a fresh one."""
-        if self._screen is not None:
-            self._screen.close(keep=True)
-
-    def _stay(self, line: str) -> None:
-        if self._screen is not None:
-            self._screen.stay(line)
-        else:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+        self._screen.close(keep=True)
 
 
 class _FileSink:

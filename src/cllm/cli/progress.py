@@ -19,11 +19,10 @@ class Progress:
     """Counts what passes: documents, characters, tokens, and how fast. A context; silent where nobody watches."""
 
     def __init__(self) -> None:
-        self._stream = sys.stderr
         self._n_documents = self._n_characters = self._n_tokens = 0
         self._n_unseen = 0
         self._begin = self._told = monotonic()
-        self._screen = screen_of(self._stream)
+        self._screen = screen_of(sys.stderr)
 
     def __enter__(self) -> Progress:
         return self
@@ -31,16 +30,11 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._screen is not None:
-            self._screen.close(keep=False)
+        self._screen.close(keep=False)
 
     def tell(self, message: str) -> None:
         """A line that stays."""
-        if self._screen is not None:
-            self._screen.stay(f"cllm: {message}")
-        else:
-            self._stream.write(f"cllm: {message}\n")
-            self._stream.flush()
+        self._screen.stay(f"cllm: {message}")
 
     def watch(self, document: Document, n_tokens: int) -> None:
         """A document, or its piece, has passed."""
@@ -48,7 +42,7 @@ class Progress:
         self._n_characters += len(document.text)
         self._n_tokens += n_tokens
         self._n_unseen += 1 if len(document.text) < _LONG else _LOOKED_AT
-        if self._screen is None or self._n_unseen < _LOOKED_AT:
+        if not self._screen.is_terminal or self._n_unseen < _LOOKED_AT:
             return
         self._n_unseen = 0
         now = monotonic()
