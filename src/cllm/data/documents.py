@@ -46,7 +46,9 @@ class DocumentRows:
     def of(cls, file: TokenFile, block_size: int, loss: str = "all") -> DocumentRows:
         n_targets = np.diff(file.document_starts, append=file.n_tokens) - 1
         rows = cls(file, block_size, np.cumsum(-(-n_targets // block_size)), None)
-        return rows if loss == "all" else replace(rows, kept=np.array(list(rows._with_answers()), np.int64))
+        if loss == "all":
+            return rows
+        return replace(rows, kept=np.concatenate([np.empty(0, np.int64), *rows._with_answers()]))
 
     @property
     def n(self) -> int:
@@ -54,27 +56,29 @@ class DocumentRows:
 
     def starts(self, rows: Int64) -> Int64:
         """The first tokens of rows, by their numbers among those that are kept."""
-        return self._starts(rows if self.kept is None else self.kept[rows])
+        return self._places(rows if self.kept is None else self.kept[rows])[0]
 
     def all_starts(self) -> Int64:
         """The first tokens of all rows that are kept."""
         return self.starts(np.arange(self.n))
 
-    def _with_answers(self) -> Iterator[int]:
-        """The rows with a target that is part of an answer."""
-        for first in range(0, int(self.ends[-1]), CHUNK):
-            rows = np.arange(first, min(first + CHUNK, int(self.ends[-1])))
-            starts, document = self._starts(rows), np.searchsorted(self.ends, rows, side="right")
-            document_ends = np.append(self.file.document_starts[1:], self.file.n_tokens)[document]
+    def _with_answers(self) -> Iterator[Int64]:
+        """The rows with a target that is part of an answer, in order, some at a time."""
+        n_rows, document_ends = int(self.ends[-1]), np.append(self.file.document_starts[1:], self.file.n_tokens)
+        # Behind the last answer stands one that no row reaches.
+        begins, ends = np.append(self.file.answers[:, 0], self.file.n_tokens), self.file.answers[:, 1]
+        for first in range(0, n_rows, CHUNK):
+            rows = np.arange(first, min(first + CHUNK, n_rows))
+            starts, document = self._places(rows)
             # The first answer that ends behind the row's first target, if it begins before the last one's end.
-            answer = np.searchsorted(self.file.answers[:, 1], starts + 1, side="right")
-            begins = np.append(self.file.answers[:, 0], self.file.n_tokens)[answer]
-            yield from rows[begins < np.minimum(starts + self.block_size + 1, document_ends)].tolist()
+            answer = np.searchsorted(ends, starts + 1, side="right")
+            yield rows[begins[answer] < np.minimum(starts + self.block_size + 1, document_ends[document])]
 
-    def _starts(self, rows: Int64) -> Int64:
+    def _places(self, rows: Int64) -> tuple[Int64, Int64]:
+        """The first tokens and the documents of rows, of all that there are."""
         document = np.searchsorted(self.ends, rows, side="right")
         rows_before = np.where(document > 0, self.ends[document - 1], 0)
-        return self.file.document_starts[document] + (rows - rows_before) * self.block_size
+        return self.file.document_starts[document] + (rows - rows_before) * self.block_size, document
 
 
 class DocumentStarts:
