@@ -60,7 +60,7 @@ POINTS = [
     ("cllm.data.spool", "Spool.add", "after", 20),
     ("cllm.data.spool", "Spool.saved", "after", 9),
     ("cllm.data.preparedpart", "write_part", "after", 1),
-    ("cllm.data.prepare", "save_tokenizer", "after", 1),
+    ("cllm.data.preparedpart", "save_tokenizer", "after", 1),
     ("cllm.data.prepare", "sync_folder", "after", 1),
     ("cllm.data.prepare", "rename", "before", 1),
 ]
@@ -122,7 +122,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
 
 def test_killed_behind_the_rename_it_is_done(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["prepare", "jsonl", "0.jsonl", *HOW, "--out", "out"]
-    killed(records, ("cllm.data.prepare", "_finish", "after", 1), words)
+    killed(records, ("cllm.data.prepare", "rename", "after", 1), words)
     assert (records / "out" / "train.tokens").exists() and main(words) == 1
     assert "is there already" in capsys.readouterr().err
 

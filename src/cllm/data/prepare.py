@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from cllm.atomic import disk_errors, rename, sync_folder, temporary_beside
+from cllm.atomic import disk_errors, rename, sync_folder
 from cllm.data.digestset import DigestSet
 from cllm.data.intake import OTHER_TEXT, Intake, Watch, review
 from cllm.data.journal import WHOLE, Entry, TextDigest, Work
@@ -28,7 +28,7 @@ from cllm.data.spoolfile import Changed
 from cllm.errors import DataError
 from cllm.hooks.protocols import Dataset, Tokenizer
 from cllm.machine import default_threads
-from cllm.newfolder import refuse_used
+from cllm.newfolder import new_folder, refuse_used
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,8 @@ def prepare(
 
 def run_once(job: Job, out: Path) -> list[PrepareReport]:
     """Do a job, and leave nothing but its result; the reports of its datasets."""
-    temporary = temporary_beside(out)
-    try:
-        with disk_errors(DataError, "prepare", out):
-            refuse_used(out, DataError, "prepare")
-            (temporary / WHOLE).mkdir(parents=True)
-            reports = _fill(job, temporary, None)
-            _finish(temporary / WHOLE, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return reports
+    with new_folder(out, DataError, "prepare") as whole:
+        return _fill(job, whole, whole, None)
 
 
 def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None]) -> list[PrepareReport]:
@@ -106,12 +98,13 @@ def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None
             elif work.is_kept:
                 tell("an unfinished preparation goes on; what it has read is read again, and compared")
             try:
-                reports = _fill(job, work.folder, work)
+                reports = _fill(job, work.folder / WHOLE, work.folder, work)
             except Changed as changed:
                 tell(f"{changed}; this one begins anew")
                 work.begin_anew()
-                reports = _fill(job, work.folder, work)
-            _finish(work.folder / WHOLE, out)
+                reports = _fill(job, work.folder / WHOLE, work.folder, work)
+            sync_folder(work.folder / WHOLE)
+            rename(work.folder / WHOLE, out)
         except Exception as error:
             work.remove()
             if isinstance(error, Changed):
@@ -125,14 +118,14 @@ def run_resumable(job: Job, out: Path, identity: str, tell: Callable[[str], None
     return reports
 
 
-def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
-    """Write all parts into the folder `WHOLE` of `folder`, which has room for what they need meanwhile."""
+def _fill(job: Job, whole: Path, folder: Path, work: Work | None) -> list[PrepareReport]:
+    """Write all parts into the folder `whole`; `folder` has room for what they need meanwhile."""
     tokenizer, trained = learn(job.tokenizer, job.datasets, job.options, job.watch, folder, work)
     seen = DigestSet() if job.dedup else None
     entry, reports = work.entry if work is not None else None, []
     n_finished = len(entry.finished) if entry else 0
     for number, dataset in enumerate(job.datasets):
-        target = folder / WHOLE if job.weights is None else folder / WHOLE / part_name(number)
+        target = whole if job.weights is None else whole / part_name(number)
         if entry is not None and number < n_finished:
             if review(dataset, job.held_out, seen, trained) != entry.finished[number]:
                 raise Changed(OTHER_TEXT)
@@ -145,7 +138,7 @@ def _fill(job: Job, folder: Path, work: Work | None) -> list[PrepareReport]:
     if trained is not None and work is not None and work.entry is not None:
         _refuse_other_text(trained, work.entry)
     if job.weights is not None:
-        write_manifest(folder / WHOLE, job.weights)
+        write_manifest(whole, job.weights)
     return reports
 
 
@@ -174,11 +167,6 @@ def _part(
 def _refuse_other_text(trained: TextDigest, entry: Entry) -> None:
     if trained.hexdigest() != entry.learned:
         raise Changed(OTHER_TEXT)
-
-
-def _finish(whole: Path, out: Path) -> None:
-    sync_folder(whole)
-    rename(whole, out)
 
 
 def _refuse(came: str, expected: str, todo: str) -> DataError:
