@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cllm import aligned, kernels
 from cllm.errors import CheckpointError
 from cllm.hooks.protocols import Optimizer
+from cllm.memory import FLOAT, TWO_MOMENTS
 
 if TYPE_CHECKING:
     from cllm.program import Parameter
@@ -33,7 +34,7 @@ class Averaging:
 
     def __init__(self, optimizer: Optimizer, decay: float) -> None:
         self._optimizer, self._decay = optimizer, decay
-        self.bytes_per_parameter = getattr(optimizer, "bytes_per_parameter", 8) + 4
+        self.bytes_per_parameter = getattr(optimizer, "bytes_per_parameter", TWO_MOMENTS) + FLOAT
 
     @property
     def learning_rate(self) -> float:

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from numpy.typing import ArrayLike
 
 from cllm.assemble import open_run_data
-from cllm.data.batches import evaluation_batches
 from cllm.engine import Engine
 from cllm.errors import DataError
 from cllm.evaluate import Evaluation, evaluate
@@ -18,6 +17,7 @@ from cllm.generate import load
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.protocols import Tokenizer
 from cllm.machine import default_threads
+from cllm.measuring import batches_to_measure
 from cllm.resume import refuse_other_data
 
 
@@ -46,10 +46,7 @@ def evaluate_run(path: Path, plugins: Plugins, n_threads: int | None = None) -> 
         engine = Engine(program, config.train.batch_size, n_threads or default_threads())
         found = {}
         for name, source in sources.items():
-            batches = evaluation_batches(
-                source, config.model.block_size, config.train.batch_size, documents=config.data.documents,
-                loss=config.data.loss,
-            )
+            batches = batches_to_measure(config, source)
             found[name] = evaluate(engine, model.parameters, batches, _byte_counter(model.tokenizer))
         return Evaluated(found.pop("", None), found, model.warnings)
 

@@ -29,6 +29,7 @@ from cllm.newfolder import new_folder
 from cllm.program import Program
 from cllm.runfolder import RunFolder
 from cllm.sampling import Sampling
+from cllm.sizing import decoding_of
 from cllm.state import check_tensors
 from cllm.writing import usual_threads, write
 
@@ -108,7 +109,7 @@ def load(run: str | Path, plugins: Plugins | None = None) -> Model:
     if saved is None:
         raise CheckpointError("load", f"no checkpoint in {run}", "at least one", "let the run reach its first")
     _refuse_other_model(config, saved, folder.config_path)
-    program = plugins.factory("model", config.model.family)(config.model, "decode")
+    program = decoding_of(config, plugins)
     check_tensors(program.parameters, saved.snapshot.parameters, str(saved.path))
     parameters = np.empty(program.n_parameters, dtype=np.float32)
     for name, view in program.views(parameters):

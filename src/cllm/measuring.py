@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cllm.assemble import Assembly
-from cllm.data.batches import Source, evaluation_batches
+from cllm.config import Config
+from cllm.data.batches import Batch, Source, evaluation_batches
 from cllm.decoder import Decoder
 from cllm.engine import Interrupted
 from cllm.evaluate import Evaluation, evaluate
@@ -35,12 +36,15 @@ def measured(parts: Assembly, validation: Evaluation | None) -> Measured:
 def evaluate_source(parts: Assembly, source: Source) -> Evaluation:
     """The loss over a source, or as much of it as eval_batches says."""
     assert parts.evaluator is not None
-    config = parts.config
-    batches = evaluation_batches(
-        source, config.model.block_size, config.train.batch_size, config.train.eval_batches or None,
-        config.data.documents, config.data.loss,
-    )
+    batches = batches_to_measure(parts.config, source, parts.config.train.eval_batches)
     return evaluate(parts.evaluator, parts.measured, batches)
+
+
+def batches_to_measure(config: Config, source: Source, limit: int = 0) -> Iterator[Batch]:
+    """Of a source, as many as `limit` says, or all; with what the config says of documents and of answers."""
+    return evaluation_batches(
+        source, config.model.block_size, config.train.batch_size, limit, config.data.documents, config.data.loss
+    )
 
 
 def _sample(parts: Assembly) -> str | None:
