@@ -15,6 +15,7 @@ from tests.layers import ROOT, SOURCES, imports, modules
 from tests.ops.cases import CASES
 
 KERNEL_SOURCES = SOURCES / "cllm" / "_kernels"
+ONCE = {"cpu", "foreign"}  # compiled for no instruction set of its own
 DECODING_ALONE = {"logits", "logits_bf16"}  # tests/test_generate.py compares them
 WITHOUT_BACKWARD = DECODING_ALONE | {"rotary_table"}  # what depends on no parameter
 
@@ -60,7 +61,7 @@ def reached(roots: set[str]) -> set[str]:
 
 
 def test_every_module_is_reached_from_the_command_line_or_the_public_names() -> None:
-    found = reached({"cllm", "cllm.__main__", "cllm.cli", *(f"cllm.cli.{name}" for name, _ in COMMANDS)})
+    found = reached({"cllm", "cllm.abi", "cllm.__main__", "cllm.cli", *(f"cllm.cli.{name}" for name, _ in COMMANDS)})
     assert set(modules()) - found == set()
 
 
@@ -74,7 +75,7 @@ def test_every_kernel_source_is_built_or_included() -> None:
         partner = [text for other, text in texts.items() if other != path and other.stem == path.stem]
         if path.suffix == ".pyx":
             assert f"'{path.stem}'" in build or f"'{path.name}'" in build, path.name
-            assert (KERNEL_SOURCES / f"{path.stem}{'' if path.stem == 'cpu' else '_portable'}.pyi").exists(), path.name
+            assert (KERNEL_SOURCES / f"{path.stem}{'' if path.stem in ONCE else '_portable'}.pyi").exists(), path.name
         elif path.suffix == ".c":
             assert f"'{path.name}'" in build, path.name
         elif path.suffix == ".pxd":

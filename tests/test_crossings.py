@@ -14,6 +14,7 @@ import pytest
 
 import cllm
 from tests.layers import modules
+from tests.models import FoldInPython
 from tests.runs import config
 
 SMALL, LARGE = ("model.n_layer=1", "train.micro_batch_size=5"), ("model.n_layer=4", "train.micro_batch_size=1")
@@ -80,5 +81,5 @@ def test_a_gather_reducer_is_called_for_each_slice_of_parameters(crossings: list
 def test_a_fold_in_python_crosses_for_each_merge(
     crossings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("cllm.builtin.reducers.TreeReducer.__cllm_reducer__")
+    monkeypatch.setattr("cllm.builtin.reducers.TreeReducer", FoldInPython)
     assert [of_a_step(crossings, tmp_path, *sizes).count("add") for sizes in (SMALL, LARGE)] == [0, 4]

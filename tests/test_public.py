@@ -14,7 +14,7 @@ import pytest
 import cllm
 from cllm.cli import main
 
-NAMES = ["Model", "Trainer", "__version__", "load", "load_config"]
+NAMES = ["Model", "Trainer", "__version__", "get_include", "load", "load_config"]
 
 LAZY = """
 import sys, cllm

@@ -41,7 +41,9 @@ EXECUTOR = """#define EXECUTOR_C "{generated}"
 #define CALL(name) {mangled}##name
 #include "{root}/tests/race/driver.c"
 """
-SUM = '#include "{generated}"\nint (*const merge_sum)(void *, float *, const float *, int64_t) = {mangled}merge_sum;\n'
+SUM = """#include "{generated}"
+int32_t (*const merge_sum)(void *, int64_t, int64_t, float *, const float *) = {mangled}merge_sum;
+"""
 ALL = '#include "driver.h"\nextern const Named {declared};\nconst Named *const all_kernels[] = {{{tables}, 0}};\n'
 
 

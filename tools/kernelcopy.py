@@ -50,8 +50,8 @@ class KernelCopy:
             CC=compiler,
         )
         listed = self._run(["ninja", "-C", str(folder / "build"), "-t", "targets", "all"])
-        wanted = rf"^(src/cllm/_kernels/(?:(\w+)_{isa}|cpu)\.[\w.-]*so):"
-        self._targets = {match[2] or "cpu": match[1] for match in re.finditer(wanted, listed, re.MULTILINE)}
+        wanted = rf"^(src/cllm/_kernels/(?:(\w+)_{isa}|(cpu|foreign))\.[\w.-]*so):"
+        self._targets = {match[2] or match[3]: match[1] for match in re.finditer(wanted, listed, re.MULTILINE)}
 
     @property
     def package(self) -> Path:

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cllm.config import load_config
     from cllm.generate import Model, load
+    from cllm.include import get_include
     from cllm.trainer import Trainer
     from cllm.version import __version__
 
-__all__ = ["Model", "Trainer", "__version__", "load", "load_config"]
+__all__ = ["Model", "Trainer", "__version__", "get_include", "load", "load_config"]
 
 _HOMES = {
     "load_config": "cllm.config",
+    "get_include": "cllm.include",
     "Model": "cllm.generate",
     "load": "cllm.generate",
     "Trainer": "cllm.trainer",

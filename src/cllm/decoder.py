@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cllm import aligned, kernels
 from cllm.bounded import check_memory
-from cllm.engine import refuse_status
+from cllm.engine import REFUSED, refuse_status
 from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
@@ -62,6 +62,9 @@ class Decoder:
         self._executor.set_batch(
             at(self._tokens), 0, 0, 0, at(self._sequence), 0, 0, 1, len(kept), first, 0, 0
         )
-        refuse_status(self._executor.run(False), "decoder", self._program)
+        status = self._executor.run(False)
+        if status == REFUSED:
+            raise self._lowered.refusal(int(self._workers.records["op"][0]), self._executor.refused)
+        refuse_status(status, "decoder", self._program)
         self._n = len(kept)
         return self.logits

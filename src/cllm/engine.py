@@ -28,6 +28,7 @@ from cllm.lowering import lower, sizes
 from cllm.machine import cores
 from cllm.memory import engine_memory
 from cllm.meter import region
+from cllm.opened import OpenedReducer, open_reducer
 from cllm.program import Program
 from cllm.recording import Recording, recording
 from cllm.reduction import chain, count_shards, fold_present, mean_losses, shard_boundaries
@@ -41,7 +42,7 @@ Float32 = NDArray[np.float32]
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
-DONE, BAD_TOKEN, STOPPED = 0, 1, 2  # statuses of op.h
+DONE, BAD_TOKEN, STOPPED, REFUSED = 0, 1, 2, 4  # statuses of op.h
 SLICE = 1 << 16  # parameters that a gather reducer sees at a time: its temporaries stay in cache
 
 
@@ -101,6 +102,7 @@ class Engine:
         self.program, self.seed, self.n_threads = program, seed, n_threads
         self._micro_batch_size = micro_batch_size
         self._alone: Engine | None = None
+        self._opened: tuple[Reducer, OpenedReducer | None] | None = None  # the reducer of the last step
         self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
         most_sequences = -(-batch_size // self.n_shards)
         rows, time = most_sequences * program.block_size, program.block_size
@@ -155,8 +157,8 @@ class Engine:
         """
         if without and self.lockstep:
             return self._one_by_one().gradient(parameters, batch, reducer, without)
-        native = getattr(reducer, "__cllm_reducer__", None)
-        if self.lockstep and native is None:
+        compiled = _call(self._open, reducer)
+        if self.lockstep and not (compiled and compiled.kind == "fold"):
             raise KernelError(
                 "engine", f"the reducer {type(reducer).__name__}", "a compiled fold, for which it was made",
                 "give the engine its reducer when it is made",
@@ -166,12 +168,12 @@ class Engine:
         present = [shard for shard in range(self.n_shards) if shard not in without]
         if without:  # or every shard writes its own
             self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
-        if reducer.kind == "gather":
-            total = self._gather(parameters, reducer, present)
-        elif native is not None and not without:
-            total = self._fold_inside(parameters, _call(native))
+        if compiled and compiled.kind == "fold" and not without:
+            total = self._fold_inside(parameters, compiled)
         else:
-            total = self._fold_outside(parameters, reducer, present)
+            usable: Any = compiled or reducer
+            combine = self._gather if reducer.kind == "gather" else self._fold_outside
+            total = combine(parameters, usable, present)
         return self._outcome(total, perf_counter() - begin)
 
     def shard_gradient(self, parameters: Float32, batch: Batch, shard: int) -> Float32:
@@ -233,7 +235,13 @@ class Engine:
 
     # --- the three ways of combining ---------------------------------------------------------------------------
 
-    def _fold_inside(self, parameters: Float32, reducer: object) -> Float32:
+    def _open(self, reducer: Reducer) -> OpenedReducer | None:
+        """Its compiled side, which is opened when it first comes."""
+        if self._opened is None or self._opened[0] is not reducer:
+            self._opened = reducer, open_reducer(reducer, f"the reducer {type(reducer).__name__}")
+        return self._opened[1]
+
+    def _fold_inside(self, parameters: Float32, reducer: OpenedReducer) -> Float32:
         """A compiled fold: all in one call."""
         if self.lockstep:
             self._name_rows(self._gradients.for_lockstep(self.program, self._losses.size))
@@ -245,10 +253,10 @@ class Engine:
         total, pairs = self._gradients.total, self._gradients.pairs
         with region(self.n_threads) as busy:
             status = self._executor.fold(
-                kernels.address(parameters, who="engine"), reducer, at(pairs), len(pairs), at(total),
+                kernels.address(parameters, who="engine"), reducer.address, at(pairs), len(pairs), at(total),
                 *self.norms.room, busy,
             )
-        refuse_status(status, "engine", self.program)
+        self._refuse(status, reducer)
         return total
 
     def _fold_outside(self, parameters: Float32, reducer: FoldReducer, present: Sequence[int]) -> Float32:
@@ -292,8 +300,11 @@ class Engine:
             for first in range(0, len(present), n_teams):
                 self._run_wave(present[first : first + n_teams], list(rows[first : first + n_teams]))
         weights = self._shard_weight[present]
-        for begin in range(0, total.size, SLICE):
-            _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
+        if isinstance(reducer, OpenedReducer):
+            _call(reducer.combine, rows, weights, total, n_threads=self.n_threads)
+        else:
+            for begin in range(0, total.size, SLICE):
+                _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
         self._divide(total)
         return total
 
@@ -350,7 +361,17 @@ class Engine:
         self._draw()
         with region(self.n_threads) as busy:
             status = self._executor.run(backward, busy)
-        refuse_status(status, "engine", self.program)
+        self._refuse(status)
+
+    def _refuse(self, status: int, reducer: OpenedReducer | None = None) -> None:
+        """Raise what a status stands for, unless it is DONE: of code of another package, an op's or the reducer's."""
+        if status != REFUSED:
+            return refuse_status(status, "engine", self.program)
+        for record in self._workers.records[self._workers.records["status"] == REFUSED]:
+            raise self.lowered.refusal(int(record["op"]), self._executor.refused)
+        assert reducer is not None
+        error = reducer.refusal(self._executor.refused)
+        raise ReducerFailed(str(error)) from error
 
     def _pack(self, parameters: Float32) -> None:
         self._draw()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import env
-from cllm._kernels import cpu
+from cllm._kernels import cpu, foreign
 from cllm.errors import KernelError, UsageError
 from cllm.meter import region
 from cllm.philox import SEED_BITS
@@ -30,9 +30,10 @@ Float32 = NDArray[np.float32]
 
 __all__ = [
     "BF16_NATIVE", "CHECKED", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add",
-    "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64", "largest",
-    "leave_floats", "lion", "log64", "map_float32", "matmul", "multiply_add", "normal", "op_kernels", "ordered_sum",
-    "pow64", "refuse_two_runtimes", "scale", "segments", "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
+    "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64",
+    "finite_check", "foreign_kernels", "largest", "leave_floats", "lion", "log64", "map_float32", "matmul",
+    "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "refuse_two_runtimes", "scale", "segments",
+    "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -133,6 +134,11 @@ def op_kernels() -> dict[str, int]:
     }
 
 
+def foreign_kernels() -> dict[str, int]:
+    """Addresses of the kernels that call the functions of a compiled op, by direction."""
+    return {direction: executor.address_of(capsule) for direction, capsule in foreign.KERNELS.items()}
+
+
 def address(array: NDArray[Any], dtype: Any = np.float32, who: str = "kernels") -> int:
     """The address of a C-contiguous array of this dtype."""
     if array.dtype != dtype or not array.flags.c_contiguous:
@@ -181,8 +187,13 @@ def scale(x: Float32, factor: float, n_threads: int = 1) -> None:
 
 
 def sum_reducer() -> object:
-    """The compiled merge of the tree reducer, for use inside the parallel region."""
+    """The compiled side of the tree reducer: a capsule of the kernel ABI, whose merge adds."""
     return _reduce.sum_reducer()
+
+
+def finite_check() -> object:
+    """The compiled side of the check `finite`: how many elements are NaN or infinite, the place of the first, or -1."""
+    return _finite.finite_check()
 
 
 # --- norms ------------------------------------------------------------------------------------------------------

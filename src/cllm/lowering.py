@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import ProgramError
+from cllm.opened import OpenedOp, open_op
 from cllm.plan import Plan, differentiable, plan
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op, Program
 from cllm.ranges import NOWHERE, parameter_ranges, rooms_in_total
@@ -29,6 +30,7 @@ _OP = np.dtype(
         ("value", _SLOT, MAX_SLOTS), ("gradient", _SLOT, MAX_SLOTS),
         ("packed", _SLOT, MAX_SLOTS), ("transposed", _SLOT, MAX_SLOTS),
         ("size", np.int64, MAX_SIZES), ("number", np.float64, MAX_NUMBERS),
+        ("foreign", np.uint64), ("n_slots", np.int64),
     ]
 )
 _PACKING = np.dtype(
@@ -75,10 +77,17 @@ class Lowered:
     scratch_size: int  # float32 elements a thread
     ranges: NDArray[Any] | None = None  # of each op, where its gradients can be merged by themselves
     lockstep: bool = False  # every op runs for all shards before the next
+    opened: tuple[OpenedOp | None, ...] = ()  # of each op, whose code it is; None: cllm's own
 
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.plan.size, self.scratch_size, self.packed_size)
+
+    def refusal(self, op: int, status: int) -> Exception:
+        """The error that a status of this op's own stands for."""
+        code = self.opened[op]
+        assert code is not None
+        return code.refusal(status)
 
 
 def sizes(program: Program, rows: int, time: int, lockstep: int = 0) -> Sizes:
@@ -97,14 +106,20 @@ def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: 
     """
     memory = plan(program, rows, share)
     panels = _Panels(program, lockstep > 0)
-    symbols = kernels.op_kernels()
+    symbols, opened = kernels.op_kernels(), _opened(program)
     records = np.zeros(len(program.ops), dtype=_OP)
     for table in ("value", "gradient", "packed", "transposed"):
         records[table]["space"] = NOWHERE
     for index, op in enumerate(program.ops):
         record = records[index]
         record["id"] = index
-        record["forward"], record["backward"] = _kernels_of(op, program, symbols)
+        record["n_slots"] = len(op.slots)
+        if (code := opened[index]) is None:
+            record["forward"], record["backward"] = _kernels_of(op, program, symbols)
+        else:
+            record["foreign"] = code.address
+            for direction, address in kernels.foreign_kernels().items():
+                record[direction] = address if direction in _directions(op, program) else 0
         record["size"][: len(op.kind.sizes)] = [op.attributes[name] for name in op.kind.sizes]
         record["number"][: len(op.kind.numbers)] = [op.attributes[name] for name in op.kind.numbers]
         _place_values(record, op, program, memory)
@@ -115,7 +130,7 @@ def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: 
     _mark_additions(records, program)
     return Lowered(
         program, memory, records, panels.packings(), panels.size, _scratch_size(program, time),
-        _ranges(program, lockstep), lockstep > 0,
+        _ranges(program, lockstep), lockstep > 0, tuple(opened),
     )
 
 
@@ -123,16 +138,36 @@ def _scratch_size(program: Program, time: int) -> int:
     return max(op.kind.scratch(op.attributes, time) for op in program.ops)
 
 
-def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int, int]:
+def _opened(program: Program) -> list[OpenedOp | None]:
+    """Of each op whose kernel another package brings, its code; what several ops share is opened once."""
+    opened: dict[int, OpenedOp] = {}
+    for op in program.ops:
+        part = op.kind.compiled
+        if part is not None and id(part) not in opened:
+            opened[id(part)] = open_op(part, f"op {op.kind.name}")
+            _refuse_missing(op, opened[id(part)].directions, program)
+    return [None if op.kind.compiled is None else opened[id(op.kind.compiled)] for op in program.ops]
+
+
+def _refuse_missing(op: Op, there: tuple[str, ...], program: Program) -> None:
+    for direction in _directions(op, program):
+        if direction not in there:
+            raise ProgramError(op.name, f"no {direction} of {op.kind.name}", "a compiled one", "see cllm/kernel_abi.h")
+
+
+def _directions(op: Op, program: Program) -> tuple[str, ...]:
+    """In which an op of this Program has something to compute."""
     training = program.mode == "train"
-    wanted = [
-        not (training and op.kind.backward_does_forward) and f"{op.kind.name}_forward",
-        training and op.kind.backward is not None and f"{op.kind.name}_backward",
-    ]
-    for symbol in wanted:
-        if symbol and symbol not in symbols:
+    forward = ("forward",) * (not (training and op.kind.backward_does_forward))
+    return forward + ("backward",) * (training and op.kind.backward is not None)
+
+
+def _kernels_of(op: Op, program: Program, symbols: dict[str, int]) -> tuple[int, int]:
+    wanted = {direction: f"{op.kind.name}_{direction}" for direction in _directions(op, program)}
+    for symbol in wanted.values():
+        if symbol not in symbols:
             raise ProgramError(op.name, f"no kernel {symbol!r}", "a compiled kernel", "build it or drop the op")
-    forward, backward = (symbols[symbol] if symbol else 0 for symbol in wanted)
+    forward, backward = (symbols[wanted[way]] if way in wanted else 0 for way in ("forward", "backward"))
     return forward, backward
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.engine import Batch, Interrupted
+from cllm.opened import as_python
 from cllm.program import LOSSES
 from cllm.reduction import chain, fold_present, mean_losses
 from cllm.state import first_non_finite
@@ -104,7 +105,9 @@ def walk(
     stepper.begin(parameters, batch)
     prober = _Prober(stepper, parameters, is_stopping)
     present = [shard for shard in range(stepper.n_shards) if shard not in without]
-    gradient = _folded(reducer, present, prober.walk) if reducer.kind == "fold" else None
+    gradient = None
+    if reducer.kind == "fold":
+        gradient = _folded(cast("FoldReducer", as_python(reducer)), present, prober.walk)
     for shard in range(stepper.n_shards):
         if shard not in prober.written:
             prober.walk(shard)

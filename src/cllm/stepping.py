@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
 from cllm.bounded import check_memory
-from cllm.engine import Batch, positions_address, refuse_shape, refuse_status
+from cllm.engine import REFUSED, Batch, positions_address, refuse_shape, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
 from cllm.program import LOSSES, Program
@@ -94,6 +94,8 @@ class Stepper:
         n_ops = len(self.program.ops)
         for op, backward in [(i, False) for i in range(n_ops)] + [(i, True) for i in reversed(range(n_ops))]:
             status = self._executor.run_one(op, backward, shard, self.gradient.ctypes.data, 1)
+            if status == REFUSED:
+                raise self._lowered.refusal(op, self._executor.refused)
             refuse_status(status, f"stepping, {self.program.ops[op].name}", self.program)
             yield Probe(shard, op, backward, self._written(shard, op, backward))
         self._executor.sum_up(shard)

@@ -39,6 +39,7 @@ class Views:
             magnitude=lambda name: self._magnitude(gradient.gradient, name), parameters=self._names,
             matrices=self._matrices, history=tuple(self._state.course.recent), dropped=dropped,
             shards=lambda: tuple(self._of_shards(gradient, batch, dropped)), snapshots=snapshots,
+            scan=lambda check: check.scan(gradient.gradient, self._n_threads),
         )
 
     def _of_shards(self, gradient: Gradient, batch: Batch, dropped: frozenset[int]) -> Iterator[ShardView]:

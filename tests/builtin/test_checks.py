@@ -12,7 +12,7 @@ import pytest
 from cllm import Trainer, load_config
 from cllm.builtin.checks import ClipCheck, ClipConfig, FiniteCheck, SpikeCheck, SpikeConfig
 from cllm.errors import CheckpointError
-from cllm.hooks import Abort, Clip, Ok, SkipStep
+from cllm.hooks import Abort, Clip, GradientView, Ok, SkipStep, Verdict
 from cllm.philox import unit
 from tests.hooks.values import a_view
 
@@ -20,20 +20,28 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_FINITE = [math.nan, math.inf, -math.inf]
 
 
-def test_finite_passes_what_is_finite() -> None:
-    assert FiniteCheck().after_reduction(a_view()) == Ok()
+
+def of_finite(view: GradientView) -> Verdict:
+    """What the check says of a view, with one NaN at element 3 of the gradient."""
+    return FiniteCheck().after_scan(view, (1.0, 3.0))
+
+
+def test_finite_knows_a_norm_that_overflows() -> None:
+    verdict = FiniteCheck().after_scan(a_view(finite=False, gradient_norm=math.inf), (0.0, -1.0))
+    assert isinstance(verdict, Abort)
+    assert verdict.reason.startswith("gradient norm is inf and yet each element of the gradient is finite")
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize(("field", "name"), [("loss", "loss"), ("gradient_norm", "gradient norm")])
 @pytest.mark.parametrize("flag", [True, False])
 def test_finite_aborts_and_says_what_is_not(value: float, field: str, name: str, flag: bool) -> None:
-    verdict = FiniteCheck().after_reduction(a_view(finite=flag, **{field: value}))
+    verdict = of_finite(a_view(finite=flag, **{field: value}))
     assert verdict == Abort(f"{name} is {value}")
 
 
 def test_finite_believes_the_flag_too() -> None:
-    verdict = FiniteCheck().after_reduction(a_view(finite=False))
+    verdict = of_finite(a_view(finite=False))
     assert isinstance(verdict, Abort)
     assert "gradient" in verdict.reason
 
@@ -56,7 +64,7 @@ def test_clip_scales_down_to_the_largest_norm(norm: float, verdict: Ok | Clip) -
 def test_clip_leaves_a_norm_that_is_not_finite_to_the_check_finite(norm: float) -> None:
     view = a_view(gradient_norm=norm, finite=False)
     assert ClipCheck(ClipConfig()).after_reduction(view) == Ok()
-    assert isinstance(FiniteCheck().after_reduction(view), Abort)
+    assert isinstance(of_finite(view), Abort)
 
 
 def spike(**options: Any) -> SpikeCheck:
@@ -161,7 +169,7 @@ def test_what_is_not_finite_is_left_to_the_check_finite_and_is_not_remembered(
     before = check.state_dict()
     assert check.after_reduction(a_view(**{field: value})) == Ok()
     assert check.state_dict() == before
-    assert isinstance(FiniteCheck().after_reduction(a_view(**{field: value})), Abort)
+    assert isinstance(of_finite(a_view(**{field: value})), Abort)
 
 
 def test_a_limit_that_is_no_number_lets_nothing_pass() -> None:

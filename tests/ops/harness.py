@@ -158,13 +158,14 @@ class Kernels:
     def _shard(self, arrays: list[np.ndarray]) -> Shard:
         """One thread's record: the memory of all, in the order of op.h's spaces, and scratch of its own."""
         scratch, bases = nans(self.lowered.scratch_size), [array.ctypes.data for array in arrays]
+        refused = np.zeros(1, dtype=np.int64)
         positions = self.case.positions
         shard = Shard(
             (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time,
             positions.ctypes.data if positions is not None else 0, 0,
-            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0,
+            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0, refused.ctypes.data,
         )
-        shard.alive = scratch, positions
+        shard.alive = scratch, positions, refused
         return shard
 
 
@@ -182,6 +183,7 @@ class Shard(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("phase", "n_sequences", "time")), ("positions", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("first", "sequence", "batch", "seed")),
         ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
+        ("refused", ctypes.c_void_p),
     ]
 
 

@@ -25,7 +25,7 @@ typedef struct {
 } Scene;
 typedef struct { Scene scene; Piece *pieces; int64_t n_pieces; } Dump;
 
-extern int (*const merge_sum)(void *state, float *left, const float *right, int64_t n);
+extern int32_t (*const merge_sum)(void *state, int64_t lo, int64_t hi, float *left, const float *right);
 
 static void get(void *to, size_t n, FILE *file)
 {
@@ -99,7 +99,7 @@ static Dump load(const char *path)
     return dump;
 }
 
-static Step step_of(const Dump *dump, Meeting *meetings, const Reducer *reducer)
+static Step step_of(const Dump *dump, Meeting *meetings, const cllm_reducer *reducer)
 {
     const Scene *s = &dump->scene;
     Step step = {0};
@@ -153,7 +153,7 @@ static int is_right(const Dump *dump, int n_steps)
     const Scene *s = &dump->scene;
     int n = (int)s->n_workers, *identity = malloc((size_t)n * sizeof(int)), right = 1;
     Meeting *meetings = aligned_alloc(64, (size_t)n * sizeof(Meeting));
-    Reducer reducer = {merge_sum, NULL};
+    cllm_reducer reducer = {.merge = merge_sum};
     Step step = step_of(dump, meetings, &reducer);
     float *total = moved(dump, s->total);
     for (int t = 0; t < n; t++) identity[t] = t;

@@ -11,14 +11,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
+from cllm._kernels.abi cimport cllm_reducer
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native
 from cllm._kernels.disorder cimport await_turn, dawdle, keeps_order, meet_team, shard_at, worker_of
 from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.injection cimport CHECKED, Injection, inject, is_due
 from cllm._kernels.lockstep cimport run_in_lockstep
-from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, STOPPED, Kernel, Op, Shard, kernel_of, part_begin, place_begin
+from cllm._kernels.op cimport AGAIN, DONE, GRADIENT, REFUSED, STOPPED, Kernel, Op, Shard, kernel_of, part_begin, place_begin
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
-from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport TILE_COLUMNS as C_TILE_COLUMNS
 from cllm._kernels.simd cimport TILE_ROWS as C_TILE_ROWS
 from cllm._kernels.simd cimport f16, f16_set1
@@ -28,7 +28,7 @@ from cllm._kernels.step cimport (
     C_FOLD, C_IDLE, C_MEET, C_PACK, CLOCK_MONOTONIC, FIRST_USER, MAX_DEPTH, OWN, Disorder, Event, Packing, Range, Step,
     Worker, begin_event, end_event, load_flag, look_at_signals, note, seconds_of, shard_of, store_flag,
 )
-from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
+from cllm._kernels.work cimport are_siblings, merge, merge_slice, pack_one, run_op, sum_up
 
 cdef extern from "signals.h" nogil:
     int raise_pending() except -1
@@ -196,7 +196,7 @@ cdef void pack_part(const Step *step, int part, int n_parts) noexcept nogil:
 
 
 cdef void meet_part(
-    const Step *step, const int64_t *pairs, int64_t n_pairs, int part, int n_parts,
+    Step *step, const int64_t *pairs, int64_t n_pairs, int part, int n_parts,
 ) noexcept nogil:
     """A slice of the parameters: the subtrees of all workers meet, if all went well."""
     cdef unsigned long long saved = fpenv_enter()
@@ -206,11 +206,24 @@ cdef void meet_part(
     dawdle(step, &step.workers[part])
     if status_of(step) == DONE:
         for i in range(n_pairs):
-            step.reducer.merge(
-                step.reducer.state, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin, end - begin,
-            )
+            merge(step, begin, end, <float *>pairs[2 * i] + begin, <const float *>pairs[2 * i + 1] + begin)
     end_event(&step.workers[part], C_MEET, 0, started, 0.0)
     note(&step.workers[part].doing, C_IDLE)
+    work_ends(step.busy, part, busy, 0.0)
+    fpenv_leave(saved)
+
+
+cdef void finish_part(Step *step, float *total, int part, int n_parts) noexcept nogil:
+    """A slice of the parameters: what the merges have left becomes the sum over the shards, if all went well."""
+    cdef unsigned long long saved = fpenv_enter()
+    cdef double busy = work_begins(step.busy)
+    cdef int64_t begin = part_begin(step.n_parameters, 16, part, n_parts)
+    cdef int64_t end = part_begin(step.n_parameters, 16, part + 1, n_parts)
+    cdef int status
+    if status_of(step) == DONE and begin < end:
+        status = step.reducer.finish(step.reducer.state, begin, end, total + begin, step.n_shards)
+        if status != 0:
+            note(&step.refused, status)
     work_ends(step.busy, part, busy, 0.0)
     fpenv_leave(saved)
 
@@ -250,10 +263,6 @@ cdef double weight_of(const Step *step) noexcept nogil:
     for s in range(step.n_shards):
         total += step.shard_weight[s]
     return total
-
-
-cdef const Reducer *reducer_of(reducer) except NULL:
-    return <const Reducer *>PyCapsule_GetPointer(reducer, b"cllm.reducer")
 
 
 cdef const Bf16 *bf16 = &bf16_emulated
@@ -298,6 +307,11 @@ cdef class Executor:
     def clear(self):
         """Forgets a stop that no call has met."""
         store_flag(&self.step.stop, 0)
+
+    @property
+    def refused(self):
+        """The status by which code of another package has given up in the last call; 0: none has."""
+        return self.step.refused
 
     def stopping(self):
         """Whether somebody has asked to end a call that has not ended yet."""
@@ -368,28 +382,30 @@ cdef class Executor:
 
     cdef void begin(self) noexcept:
         memset(self.meetings, 0, self.step.n_workers * sizeof(Meeting))
-        self.step.leave, self.step.n_started, self.step.n_finished = 0, 0, 0
+        self.step.leave, self.step.n_started, self.step.n_finished, self.step.refused = 0, 0, 0, 0
         self.step.polled = seconds_of(CLOCK_MONOTONIC)
 
     cdef int64_t ended(self, int64_t status) except -1:
         """The status to return. A stop is spent only by the call that it ended: one that came too late is the next's."""
         raise_pending()
+        if self.step.refused != 0:
+            return REFUSED
         if status == STOPPED:
             store_flag(&self.step.stop, 0)
         return status
 
     def fold(
-        self, uintptr_t parameters, reducer, uintptr_t pairs, int64_t n_pairs, uintptr_t total, uintptr_t matrices,
+        self, uintptr_t parameters, uintptr_t reducer, uintptr_t pairs, int64_t n_pairs, uintptr_t total, uintptr_t matrices,
         int n_matrices, uintptr_t sums, uintptr_t busy=0,
     ):
         """`pack` and `run` with this reducer, and what the workers leave meets, in one parallel region.
 
-        pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32,
+        reducer: the address of a cllm_reducer. pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32,
         and sums OUT are those of its columns' squares: the matrices are all that total has.
         """
         cdef int t, n = self.step.n_workers
         self.step.busy, self.step.parameters, self.step.bf16 = <double *>busy, <const float *>parameters, bf16
-        self.step.backward, self.step.reducer = True, reducer_of(reducer)
+        self.step.backward, self.step.reducer = True, <const cllm_reducer *>reducer
         self.begin()
         with nogil, parallel(num_threads=n):
             if not self.step.lockstep:
@@ -400,6 +416,9 @@ cdef class Executor:
             if n_pairs:
                 for t in prange(n, schedule="static", chunksize=1):
                     meet_part(&self.step, <const int64_t *>pairs, n_pairs, worker_of(&self.step, t), n)
+            if self.step.reducer.finish != NULL:
+                for t in prange(n, schedule="static", chunksize=1):
+                    finish_part(&self.step, <float *>total, worker_of(&self.step, t), n)
             for t in prange(n, schedule="static", chunksize=1):
                 scale_part(
                     &self.step, <float *>total, <const Matrix *>matrices, n_matrices, <float *>sums,

@@ -5,8 +5,12 @@ float64 chain, parameters in name order.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 
+from cllm._kernels.abi cimport (
+    CLLM_ABI_MAJOR, CLLM_ABI_MINOR, CLLM_CHECK_IF_NONFINITE, CLLM_OK, cllm_check,
+)
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.simd cimport sqrt
 from cllm._kernels.squares cimport Matrix, squares_of_part
@@ -57,3 +61,49 @@ def count_nonfinite(uintptr_t x, int64_t n):
             count += 1
     fpenv_leave(saved)
     return count
+
+
+# --- the check `finite`, by the kernel ABI ----------------------------------------------------------------------
+
+cdef enum:
+    # What a piece leaves, and what all leave in the end.
+    COUNT = 0
+    FIRST = 1
+    N_NUMBERS = 2
+
+
+cdef int32_t scan_piece(void *state, int64_t lo, int64_t hi, const float *gradient, double *partial) noexcept nogil:
+    """How many of gradient (hi - lo,) are NaN or infinite, and the place of the first, -1 if none is."""
+    cdef int64_t i
+    partial[COUNT], partial[FIRST] = 0.0, -1.0
+    for i in range(hi - lo):
+        if not (gradient[i] - gradient[i] == 0.0):
+            if partial[COUNT] == 0.0:
+                partial[FIRST] = <double>(lo + i)
+            partial[COUNT] += 1.0
+    return CLLM_OK
+
+
+cdef int32_t sum_pieces(void *state, int64_t n_chunks, const double *partials, double *found) noexcept nogil:
+    """The same of all pieces together."""
+    cdef const double *piece
+    cdef int64_t i
+    found[COUNT], found[FIRST] = 0.0, -1.0
+    for i in range(n_chunks):
+        piece = partials + i * N_NUMBERS
+        if found[COUNT] == 0.0:
+            found[FIRST] = piece[FIRST]
+        found[COUNT] += piece[COUNT]
+    return CLLM_OK
+
+
+cdef cllm_check FINITE  # all else of it is zero
+FINITE.struct_size, FINITE.abi_major, FINITE.abi_minor = sizeof(cllm_check), CLLM_ABI_MAJOR, CLLM_ABI_MINOR
+FINITE.flags = CLLM_CHECK_IF_NONFINITE
+FINITE.n_partial, FINITE.n_found = N_NUMBERS, N_NUMBERS
+FINITE.scan, FINITE.finish = scan_piece, sum_pieces
+
+
+def finite_check():
+    """A capsule of the kernel ABI: how many elements are not finite, and which is the first."""
+    return PyCapsule_New(&FINITE, b"cllm.check", NULL)

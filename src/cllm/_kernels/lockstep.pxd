@@ -14,7 +14,7 @@ from cllm._kernels.op cimport DONE, GRADIENT, NOWHERE, TOKENS, Shard, kernel_of,
 from cllm._kernels.step cimport (
     C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Packing, Range, Step, Worker, begin_event, end_event, shard_of,
 )
-from cllm._kernels.work cimport are_siblings, merge_slice, pack_one, run_op, sum_up
+from cllm._kernels.work cimport are_siblings, merge, merge_slice, pack_one, run_op, sum_up
 
 
 cdef enum:
@@ -120,7 +120,7 @@ cdef inline float *level_of(const Worker *leader, const Range *range_, int64_t d
     return leader.buffers[depth] - range_.first
 
 
-cdef inline void merge_level(const Step *step, Worker *own, const Range *range_, int64_t depth) noexcept nogil:
+cdef inline void merge_level(Step *step, Worker *own, const Range *range_, int64_t depth) noexcept nogil:
     """The member's slice of level depth is merged into the level below."""
     cdef const Worker *leader = &step.workers[own.leader]
     merge_slice(step, own, range_, level_of(leader, range_, depth - 1), level_of(leader, range_, depth))
@@ -148,7 +148,21 @@ cdef inline void add_to_named_rows(const Step *step, const Range *range_, Shard 
     shard.base[TOKENS] = <void *>(step.renumbered + step.sequence[s] * step.time * 4)
 
 
-cdef inline void merge_named_rows(const Step *step, Worker *own, const Range *range_) noexcept nogil:
+cdef inline void merge_rows(
+    Step *step, const Range *range_, int64_t low, int64_t high, float *left, const float *right,
+) noexcept nogil:
+    """Named rows low:high, those that follow each other in the table at once."""
+    cdef int64_t c = range_.row, begin = low, end, place
+    while begin < high:
+        end = begin + 1
+        while end < high and step.rows[end] == step.rows[end - 1] + 1:
+            end += 1
+        place = range_.first + step.rows[begin] * c
+        merge(step, place, place + (end - begin) * c, left + begin * c, right + begin * c)
+        begin = end
+
+
+cdef inline void merge_named_rows(Step *step, Worker *own, const Range *range_) noexcept nogil:
     """The member's share of the rows of all shards meet, and take their places in the total."""
     cdef int64_t n = step.workers[own.leader].last_shard, c = range_.row, distance = 1, s, j
     cdef int64_t low = part_begin(step.n_rows, 1, own.member, own.n_parts)
@@ -157,9 +171,7 @@ cdef inline void merge_named_rows(const Step *step, Worker *own, const Range *ra
     while distance < n:
         s = 0
         while s + distance < n:
-            step.reducer.merge(
-                step.reducer.state, named_of(step, s) + low * c, named_of(step, s + distance) + low * c, (high - low) * c,
-            )
+            merge_rows(step, range_, low, high, named_of(step, s), named_of(step, s + distance))
             s += 2 * distance
         distance *= 2
     for j in range(low, high):

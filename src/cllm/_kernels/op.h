@@ -28,8 +28,9 @@ enum space {
     N_SPACES
 };
 
-/* AGAIN: all parts meet, and then the kernel is called again with the next `phase`; every part returns it or none. */
-enum status { DONE = 0, BAD_TOKEN = 1, STOPPED = 2, AGAIN = 3 };
+/* AGAIN: all parts meet, and then the kernel is called again with the next `phase`; every part returns it or none.
+ * REFUSED: code of another package has returned a status of its own, which is noted in `refused`. */
+enum status { DONE = 0, BAD_TOKEN = 1, STOPPED = 2, AGAIN = 3, REFUSED = 4 };
 
 typedef struct { int64_t space, offset; } Slot; /* offset in elements of the space */
 
@@ -49,6 +50,8 @@ struct Op {
     Slot transposed[MAX_SLOTS];     /* and as the backward product reads it */
     int64_t size[MAX_SIZES];        /* what they mean stands in the op's kernel */
     double number[MAX_NUMBERS];
+    const void *foreign;            /* cllm_op of another package; NULL: forward and backward are cllm's own */
+    int64_t n_slots;
 };
 
 struct Shard {
@@ -64,6 +67,7 @@ struct Shard {
     int (*interrupted)(const Shard *shard); /* to be asked in long loops: not 0, leave with STOPPED */
     void *step;                     /* the executor's own */
     int64_t worker;
+    int64_t *refused;               /* the status by which another package's code gives up; 0: none has */
 };
 
 static inline Kernel kernel_of(const Op *op, int backward) { return backward ? op->backward : op->forward; }

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "op.h" nogil:
     enum: NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT, TOKENS, TARGETS, WEIGHTS, LOSSES, N_SPACES
-    enum: DONE, BAD_TOKEN, STOPPED, AGAIN
+    enum: DONE, BAD_TOKEN, STOPPED, AGAIN, REFUSED
     enum: MAX_SLOTS, MAX_SIZES, MAX_NUMBERS
 
     ctypedef struct Slot:
@@ -17,6 +17,8 @@ cdef extern from "op.h" nogil:
         int64_t add
         int64_t size[8]
         double number[4]
+        const void *foreign
+        int64_t n_slots
 
     ctypedef struct Shard:
         void *base[8]
@@ -33,6 +35,7 @@ cdef extern from "op.h" nogil:
         int (*interrupted)(const Shard *shard) noexcept nogil
         void *step
         int64_t worker
+        int64_t *refused
 
     ctypedef int (*Kernel)(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil
 

@@ -5,31 +5,31 @@ only behind it.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from cpython.pycapsule cimport PyCapsule_New
 
+from cllm._kernels.abi cimport CLLM_ABI_MAJOR, CLLM_ABI_MINOR, CLLM_OK, cllm_reducer
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value, work_begins, work_ends
 from cllm._kernels.op cimport part_begin
-from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.simd cimport f16, f16_load_n, f16_mul, f16_set1, f16_store_n
 from cllm._kernels.sums cimport add_to
 
 
-cdef int merge_sum(void *state, float *left, const float *right, int64_t n) noexcept nogil:
-    """left (n,) ADD = right (n,)."""
-    add_to(left, right, n)
-    return 0
+cdef int32_t merge_sum(void *state, int64_t lo, int64_t hi, float *left, const float *right) noexcept nogil:
+    """left (hi - lo,) ADD = right (hi - lo,)."""
+    add_to(left, right, hi - lo)
+    return CLLM_OK
 
 
-cdef Reducer SUM
+cdef cllm_reducer SUM  # all else of it is zero
+SUM.struct_size, SUM.abi_major, SUM.abi_minor = sizeof(cllm_reducer), CLLM_ABI_MAJOR, CLLM_ABI_MINOR
 SUM.merge = merge_sum
-SUM.state = NULL
 
 
 def sum_reducer():
-    """A capsule by which the executor folds by addition inside the parallel region."""
+    """A capsule of the kernel ABI: the fold that adds."""
     return PyCapsule_New(&SUM, b"cllm.reducer", NULL)
 
 

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from cllm._kernels.abi cimport cllm_reducer
 from cllm._kernels.bf16 cimport Bf16
 from cllm._kernels.injection cimport Injection
 from cllm._kernels.op cimport (
     ACTIVATIONS, GRADIENT, LOSSES, PACKED, PARAMETERS, TARGETS, TOKENS, WEIGHTS, Op, Shard,
 )
-from cllm._kernels.reducer cimport Reducer
 from cllm._kernels.team cimport Meeting
 
 cdef extern from "clock.h" nogil:
@@ -93,7 +93,7 @@ cdef struct Step:
     Meeting *meetings            # (n_workers,) a team's is its leader's
     int n_workers
     int backward                 # 0: forward only
-    const Reducer *reducer       # NULL: every shard keeps its gradient
+    const cllm_reducer *reducer  # NULL: every shard keeps its gradient
     const Bf16 *bf16             # how pairs are made
     const Packing *packings
     int n_packings
@@ -120,6 +120,7 @@ cdef struct Step:
     int caller                   # the worker whose part the calling thread computes
     int stop                     # somebody asked: stays until a call has ended for it
     int leave                    # this call ends early: an op refused, or a signal handler raised
+    int64_t refused              # the status by which code of another package has given up; 0: none has
     int n_started, n_finished
     double polled
     Injection injection          # checked builds alone look at it
@@ -166,6 +167,7 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     shard.interrupted = interrupted
     shard.step = <void *>step
     shard.worker = worker
+    shard.refused = <int64_t *>&step.refused
     return shard
 
 

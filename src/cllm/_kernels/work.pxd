@@ -8,7 +8,7 @@ from cllm._kernels.gemm cimport pack_panels
 from cllm._kernels.gemm_bf16 cimport pack_pairs
 from cllm._kernels.injection cimport CHECKED, inject, is_due
 from cllm._kernels.op cimport AGAIN, DONE, LOSSES, STOPPED, TARGETS, WEIGHTS, Kernel, Shard, kernel_of, part_begin
-from cllm._kernels.step cimport C_FOLD, Packing, Range, Step, Worker, begin_event, end_event, interrupted
+from cllm._kernels.step cimport C_FOLD, Packing, Range, Step, Worker, begin_event, end_event, interrupted, note, store_flag
 
 
 cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept nogil:
@@ -32,13 +32,21 @@ cdef inline int run_op(Step *step, int w, Shard *shard, bint backward) noexcept 
     return status
 
 
-cdef inline void merge_slice(const Step *step, Worker *own, const Range *range_, float *left, const float *right) noexcept nogil:
-    cdef int64_t n = range_.last - range_.first, low = part_begin(n, 16, own.member, own.n_parts)
-    cdef int64_t high = part_begin(n, 16, own.member + 1, own.n_parts)
+cdef inline void merge(Step *step, int64_t low, int64_t high, float *left, const float *right) noexcept nogil:
+    """Elements low:high of the parameters; left ADD and right IN are those of them. A reducer that refuses ends the call."""
+    cdef int status
+    if low < high:
+        status = step.reducer.merge(step.reducer.state, low, high, left, right)
+        if status != 0:
+            note(&step.refused, status)
+            store_flag(&step.leave, 1)
+
+
+cdef inline void merge_slice(Step *step, Worker *own, const Range *range_, float *left, const float *right) noexcept nogil:
+    cdef int64_t n = range_.last - range_.first, low = range_.first + part_begin(n, 16, own.member, own.n_parts)
+    cdef int64_t high = range_.first + part_begin(n, 16, own.member + 1, own.n_parts)
     cdef double begin = begin_event(own, C_FOLD, 0)
-    step.reducer.merge(
-        step.reducer.state, left + range_.first + low, right + range_.first + low, high - low,
-    )
+    merge(step, low, high, left + low, right + low)
     end_event(own, C_FOLD, 0, begin, 0.0)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from cllm import kernels
 from cllm.errors import CheckpointError
 from cllm.hooks import Abort, Clip, DropShards, GradientView, Ok, Rewind, ShardView, SkipStep, UpdatedView, Verdict
 
@@ -48,15 +49,19 @@ class FiniteCheck:
     def __init__(self, config: FiniteConfig | None = None) -> None:
         self._action = (config or FiniteConfig()).action
 
-    def after_reduction(self, view: GradientView) -> Verdict:
+    def __cllm_check__(self) -> object:
+        return kernels.finite_check()
+
+    def after_scan(self, view: GradientView, found: tuple[float, ...]) -> Verdict:
+        """Of a step that is not finite; found: how many elements are not, and the place of the first."""
         wrong = [
             f"{name} is {value}"
             for name, value in (("loss", view.loss), ("gradient norm", view.gradient_norm))
             if not math.isfinite(value)
         ]
-        if not (view.finite or wrong):
-            wrong.append("an element of the gradient is not finite")
-        return self._verdict(view, " and ".join(wrong)) if wrong else Ok()
+        if found[0] == 0.0 and not math.isfinite(view.gradient_norm):
+            wrong.append("yet each element of the gradient is finite: its squares are too large")
+        return self._verdict(view, " and ".join(wrong) or "an element of the gradient is not finite")
 
     def after_update(self, view: UpdatedView) -> Verdict:
         if view.finite:

@@ -17,12 +17,6 @@ class TreeReducer:
 
     kind: Literal["fold"] = "fold"
 
-    def merge(self, left: Float32, right: Float32) -> None:
-        kernels.add(left, right)
-
-    def finish(self, total: Float32, n_shards: int) -> None:
-        """The total is the sum already."""
-
     def __cllm_reducer__(self) -> object:
         return kernels.sum_reducer()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from cllm.hooks.hookspecs import hookimpl
 from cllm.hooks.protocols import (
+    CompiledReducer,
     Dataset,
     Document,
     FoldReducer,
@@ -62,6 +63,7 @@ __all__ = [
     "Abort",
     "CheckSpec",
     "Clip",
+    "CompiledReducer",
     "Dataset",
     "DatasetSpec",
     "Decision",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import pluggy
@@ -15,6 +16,7 @@ from cllm.hooks.protocols import PHASES, Sink, StabilityCheck
 from cllm.hooks.remembering import bring_back, memory_of, remembering
 from cllm.hooks.reports import GradientView, StepReport, UpdatedView, UpdateView
 from cllm.hooks.verdicts import Abort, Clip, Decision, DropShards, Failed, LowerLR, Ok, SkipStep, Verdict, decide
+from cllm.opened import OpenedCheck, open_check
 
 T = TypeVar("T")
 
@@ -36,6 +38,11 @@ class Judges:
             phase: [(label, check, getattr(check, phase)) for label, check in checks.items() if hasattr(check, phase)]
             for phase in PHASES
         }
+        self._phases["after_scan"] = [
+            (label, check, partial(_after_scan, opened, call))
+            for label, check, call in self._phases["after_scan"]
+            if (opened := open_check(check, f"check {label}"))
+        ]
 
     def after_gradient(self, view: GradientView) -> Decision:
         """Begin to judge a step: its shards one by one, then the whole."""
@@ -44,7 +51,8 @@ class Judges:
         if self._phases["after_shard"]:
             for shard in view.shards():
                 self._ask("after_shard", shard)
-        return self._decided("after_reduction", view)
+        self._ask("after_reduction", view)
+        return self._decided("after_scan", view)
 
     def before_update(self, view: UpdateView) -> Decision:
         """Go on with a step that shall be made."""
@@ -76,6 +84,11 @@ class Judges:
             for label, memory in known.items()
         }
         return decide([*self._verdicts, *_failures(forgotten)])
+
+
+def _after_scan(compiled: OpenedCheck, call: Callable[..., Verdict], view: GradientView) -> Verdict:
+    """What a compiled check says of what its scan has found."""
+    return Ok() if compiled.if_nonfinite and view.finite else call(view, view.scan(compiled))
 
 
 def _tried(check: object, call: Callable[..., T], *arguments: object) -> T | Abort:

@@ -16,6 +16,7 @@ from cllm.config.convert import expected, unknown_key
 from cllm.errors import CllmError, ConfigError, PluginError
 from cllm.hooks.protocols import PHASES
 from cllm.hooks.specs import ModelSpec, Spec
+from cllm.opened import open_check, open_reducer
 
 # What an object of each kind must have; the protocols say what for.
 METHODS: Mapping[str, tuple[str, ...]] = {
@@ -123,7 +124,11 @@ def check_shape(kind: str, made: object, who: str) -> None:
         which = getattr(made, "kind", None)
         if which not in ("fold", "gather"):
             raise PluginError(who, f"kind = {which!r}", '"fold" or "gather"', "see the protocols in cllm.hooks")
-        check_shape(str(which), made, who)
+        if open_reducer(made, who) is None:
+            check_shape(str(which), made, who)
+    if kind == "check" and open_check(made, who) and not hasattr(made, "after_scan"):
+        came = f"a {type(made).__name__} with __cllm_check__ and without after_scan"
+        raise PluginError(who, came, "after_scan(view, found)", "see the protocols in cllm.hooks")
     size = getattr(made, "bytes_per_parameter", 0) if kind == "optimizer" else 0
     if not isinstance(size, int | float) or not 0 <= size < float("inf"):
         raise PluginError(who, f"bytes_per_parameter = {size!r}", "0 or more", "see the protocols in cllm.hooks")

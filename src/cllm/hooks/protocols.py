@@ -96,8 +96,8 @@ class FoldReducer(Protocol):
     """Combines gradients two at a time along the tree of shards; runs across threads and processes.
 
     The host owns the tree: merges follow aligned powers of two, and a shard without a partner is passed on
-    as it is. A compiled one may offer `__cllm_reducer__()`, a private capsule by which `merge` runs inside
-    the parallel region. An exception stops the run, as a check's Abort does.
+    as it is. A compiled one has `__cllm_reducer__()`, which returns a capsule of the kernel ABI, instead of the
+    methods: its functions run inside the parallel region. An exception stops the run, as a check's Abort does.
     """
 
     @property
@@ -113,7 +113,8 @@ class FoldReducer(Protocol):
 class GatherReducer(Protocol):
     """Combines the gradients of all shards at once, over slices of the parameters: medians, trimmed means.
 
-    An exception stops the run, as a check's Abort does.
+    A compiled one has `__cllm_reducer__()`, which returns a capsule of the kernel ABI, instead of `combine`: all
+    threads are in its function at once. An exception stops the run, as a check's Abort does.
     """
 
     @property
@@ -128,18 +129,30 @@ class GatherReducer(Protocol):
         """
 
 
-Reducer = FoldReducer | GatherReducer
+class CompiledReducer(Protocol):
+    """A reducer whose functions are compiled, and called without the GIL: see cllm/kernel_abi.h."""
+
+    @property
+    def kind(self) -> Literal["fold", "gather"]: ...
+
+    def __cllm_reducer__(self) -> object:
+        """Return a capsule named "cllm.reducer", which holds a cllm_reducer."""
+
+
+Reducer = FoldReducer | GatherReducer | CompiledReducer
 
 
 # What a check may have, in the order in which a step comes to them; at least one.
-PHASES = ("after_shard", "after_reduction", "before_update", "after_update")
+PHASES = ("after_shard", "after_reduction", "after_scan", "before_update", "after_update")
 
 
 class StabilityCheck(Protocol):
     """Judges each step. Its methods are those of the phases that it wants to see, at least one:
 
     after_shard(ShardView), for each shard by its id once all are computed; after_reduction(GradientView), between the
-    reduction of the gradient and the update; before_update(UpdateView), when the gradient has passed; and
+    reduction of the gradient and the update; after_scan(GradientView, found), the same of a compiled check, whose
+    `__cllm_check__()` returns a capsule of the kernel ABI: `found` is what its code has found in the gradient, a tuple
+    of numbers; before_update(UpdateView), when the gradient has passed; and
     after_update(UpdatedView), which can answer Ok, Rewind or Abort. Each returns a Verdict.
 
     One that remembers also has `state_dict() -> dict` of plain JSON values and `load_state_dict(dict)`, and

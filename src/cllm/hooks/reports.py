@@ -42,6 +42,10 @@ def _unknown(name: str) -> Magnitude:
     raise KeyError(name)
 
 
+def _no_gradient(check: object) -> tuple[float, ...]:
+    raise KeyError("a view without its gradient")
+
+
 @dataclass(frozen=True)
 class ShardView:
     """One shard's part of a step, after its backward."""
@@ -78,6 +82,7 @@ class GradientView:
     dropped: frozenset[int] = frozenset()  # shards that are left out of this step already
     shards: Callable[[], Sequence[ShardView]] = tuple  # those that are not left out
     snapshots: Callable[[], tuple[int, ...]] = tuple  # steps to whose states a Rewind can go, oldest first
+    scan: Callable[[Any], tuple[float, ...]] = _no_gradient  # for cllm itself: a compiled check over the gradient
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The kernel ABI: parts compiled from C, and what is refused."""
