@@ -20,7 +20,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(GROUND, ()),
     **dict.fromkeys(FILES, FILES),
     "cllm.kernels": ("cllm._kernels",),
-    "cllm.abi": ("cllm._kernels",),
+    "cllm.abi": ("cllm._kernels", "cllm.opened"),
     "cllm.opened": ("cllm._kernels", "cllm.kernels"),
     "cllm.include": (),
     "cllm.floats": ("cllm.kernels",),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ALONE = ("--quiet", "--no-deps", "--no-build-isolation")
 PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
 
 
@@ -19,8 +20,8 @@ def main(arguments: list[str]) -> int:
     failed = [] if packages else ["plugins/ holds no package"]
     for package in packages:
         print(f"--- {package.name}", flush=True)
-        # Without dependencies, so that no index answers for the cllm under test; pip check sees what is missing.
-        if not run("pip", "install", "--quiet", "--no-deps", str(package)) or not run("pip", "check"):
+        # Neither dependencies nor a build environment, so that no index answers for the cllm under test.
+        if not run("pip", "install", *ALONE, str(package)) or not run("pip", "check"):
             failed.append(f"{package.name}: not installed")
         elif not run("pytest", *arguments, where=package):
             failed.append(f"{package.name}: tests")

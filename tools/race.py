@@ -18,28 +18,31 @@ from tempfile import TemporaryDirectory
 
 from cllm._kernels import cpu
 from tests.evidence import record
+from tools.kernelcopy import ROOT
 from tools.sanitizer import Outcome, RaceBuild, missing
 
 # Engine and executors in all ways of sharing, the passes over parameters, what checks and optimizers do with them,
-# decoding, whole runs, and a package of compiled reducers that somebody else might have written.
+# decoding, whole runs, and compiled code of other packages: parts of the tests' own, and a package of reducers.
 SUITES = (
     "tests/test_disorder.py", "tests/test_engine.py", "tests/kernels/test_norms.py", "tests/kernels/test_reduce.py",
     "tests/kernels/test_initial.py", "tests/builtin/test_optimizers.py", "tests/builtin/test_checks.py",
-    "tests/test_floats.py", "tests/test_generate.py", "tests/test_stepping.py", "plugins/cllm-robust/tests",
+    "tests/test_floats.py", "tests/test_generate.py", "tests/test_stepping.py", "tests/abi",
+    "plugins/cllm-robust/tests",
 )
+PLUGIN = ROOT / "plugins/cllm-robust"
 PATIENCE = 3600.0
 
 
 def main(files: list[str]) -> int:
     """Returns 1 for a report, a failed test or a void run."""
-    plugin = [] if find_spec("cllm_robust") else ["cllm-robust: pip install --no-deps plugins/cllm-robust"]
-    lacking = [*missing(), *plugin]
-    if lacking:
+    setuptools = [] if find_spec("setuptools") else ["setuptools: pip install setuptools"]
+    if lacking := [*missing(), *setuptools]:
         raise SystemExit("\n".join(["The race build needs what this machine lacks:", *lacking]))
     begin = time.monotonic()
     isa = next(isa for isa in cpu.instruction_sets() if isa != "v4")  # which clang 14 may not know all of
     with TemporaryDirectory() as folder:
         build = RaceBuild(Path(folder), isa)
+        build.install(PLUGIN)
         scenario = build.run(["-m", "tests.race.scenario"], PATIENCE)
         # Nothing is captured, so that Archer is heard.
         suites = build.run(["-m", "pytest", "-p", "no:cacheprovider", "-s", *(files or SUITES)], PATIENCE)

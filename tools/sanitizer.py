@@ -5,6 +5,7 @@ gcc's libgomp is a stranger to the sanitizer, and gives false reports; Archer te
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,18 @@ class RaceBuild:
         self.copy.build()
         self._launcher = folder / "pytsan"
         _compile_launcher(compiler, self._launcher)
+        # By which others' code is compiled as the kernels are: plugins, and what the tests of the kernel ABI compile.
+        self.compiling = {"CC": compiler, "LDSHARED": f"{compiler} -shared", "CFLAGS": "-g -fsanitize=thread"}
+
+    def install(self, package: Path) -> None:
+        """A compiled plugin, under the sanitizer too; the copy's Python finds it."""
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+        # From a copy: pip builds in the folder itself, and would find there what another compiler has left.
+        source = shutil.copytree(package, self._folder / package.name, ignore=shutil.ignore_patterns("build", "*.c"))
+        subprocess.run(
+            [*command, "--target", str(self.copy.folder / "src"), str(source)], check=True, text=True,
+            env={**os.environ, **self.compiling}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
 
     def run(self, arguments: list[str], timeout: float, halts: bool = False) -> Outcome:
         """Python with these arguments, in the project's folder. halts: at the first report."""
@@ -75,7 +88,7 @@ class RaceBuild:
         options = f"ignore_noninstrumented_modules=1 exitcode=66 halt_on_error={int(halts)} log_path={place}"
         environment = self.copy.environment(
             PYTHONHOME=sys.base_prefix, OMP_TOOL_LIBRARIES=str(self._archer), ARCHER_OPTIONS="verbose=1",
-            TSAN_OPTIONS=options, OMP_WAIT_POLICY="passive",
+            TSAN_OPTIONS=options, OMP_WAIT_POLICY="passive", **self.compiling,
         )
         code, output = run_to_end(["setarch", "-R", str(self._launcher), *arguments], environment, timeout)
         texts = "".join(path.read_text(errors="replace") for path in sorted(self._folder.glob("report.*")))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 from cllm._kernels import foreign
+from cllm.opened import as_python
 
-__all__ = ["CompiledOp", "FoldReducer", "GatherReducer", "Scan"]
+__all__ = ["CompiledOp", "FoldReducer", "GatherReducer", "Scan", "as_python"]
 
 class FoldReducer:
     """A reducer whose functions are known by address: `merge` and, if it has one, `finish` of cllm_reducer.

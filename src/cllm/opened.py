@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from cllm._kernels import foreign
 from cllm.errors import KernelError, PluginError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
+    from cllm.hooks.protocols import Reducer
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
@@ -171,9 +171,9 @@ def open_reducer(part: object, who: str) -> OpenedReducer | None:
     return OpenedReducer(part, who) if hasattr(part, "__cllm_reducer__") else None
 
 
-def as_python(reducer: Reducer, who: str = "reducer") -> FoldReducer | GatherReducer:
-    """A reducer as an object with methods, whether it is compiled or not. Raises PluginError."""
-    return open_reducer(reducer, who) or cast("FoldReducer | GatherReducer", reducer)
+def as_python(reducer: Reducer, who: str = "reducer") -> Any:
+    """A reducer as an object with the methods of its kind, whether it is compiled or not. Raises PluginError."""
+    return open_reducer(reducer, who) or reducer
 
 
 def open_check(part: object, who: str) -> OpenedCheck | None:

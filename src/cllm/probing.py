@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def walk(
     present = [shard for shard in range(stepper.n_shards) if shard not in without]
     gradient = None
     if reducer.kind == "fold":
-        gradient = _folded(cast("FoldReducer", as_python(reducer)), present, prober.walk)
+        gradient = _folded(as_python(reducer), present, prober.walk)
     for shard in range(stepper.n_shards):
         if shard not in prober.written:
             prober.walk(shard)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -24,8 +26,9 @@ SOURCE = Path(__file__).parent / "parts.c"
 def library() -> ctypes.CDLL:
     made = Path(mkdtemp()) / "parts.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-    assert COMPILER is not None
-    subprocess.run([COMPILER, *flags, f"-I{cllm.get_include()}", SOURCE, "-o", made], check=True)
+    compiler, more = os.environ.get("CC") or COMPILER, shlex.split(os.environ.get("CFLAGS", ""))
+    assert compiler is not None
+    subprocess.run([compiler, *flags, *more, f"-I{cllm.get_include()}", SOURCE, "-o", made], check=True)
     return ctypes.CDLL(str(made))
 
 

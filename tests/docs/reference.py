@@ -24,6 +24,7 @@ from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
 from cllm.hooks.manager import build_manager
+from tests.docs import abi
 from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, top
 from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
@@ -150,6 +151,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
     "api": top, "hook_names": hook_names, "errors": error_classes, "kernels": kernel_functions,
     "data_names": data_names, "ulps": ulps,
+    "abi_contract": abi.contract, "abi_structs": abi.structs, "abi_constants": abi.constants,
 }
 
 

@@ -23,6 +23,7 @@ from cllm.config import Config, from_mapping
 from tests.data.helpers import huggingface_tokenizers
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.docs.running import lay_out, run_page
+from tests.kernels.compiling import COMPILER
 
 RUN = ("console", "python")
 DATA = ("toml", "json")
@@ -37,7 +38,16 @@ def hatchling() -> object:
     return pytest.importorskip("hatchling", reason="tox -e docs has it")
 
 
-NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling}
+def numba() -> object:
+    return pytest.importorskip("numba", reason="pip install numba")
+
+
+def compiler() -> None:
+    if COMPILER is None:
+        pytest.skip("no C compiler")
+
+
+NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling, "numba": numba, "compiler": compiler}
 names = [str(page.relative_to(ROOT)) for page in PAGES]
 
 

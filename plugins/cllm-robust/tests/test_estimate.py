@@ -1,4 +1,4 @@
-"""The estimates against naive loops, and what must hold for every one of them: NaN travels, slices change no bit."""
+"""The estimates against naive loops and, to the bit, against NumPy (reference.py); slices change no bit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cllm.errors import CllmError, ConfigError
+from cllm.abi import as_python
+from cllm.errors import KernelError
+from reference import network, robust_sum
 
-from cllm_robust.estimate import network
 from cllm_robust.reducers import Median, TrimmedMean, TrimmedMeanConfig
 
 
@@ -53,7 +54,7 @@ def shards(n_shards: int, n: int = 211) -> tuple[np.ndarray, np.ndarray]:
 
 def combined(reducer: Any, gradients: np.ndarray, weights: np.ndarray) -> np.ndarray:
     out = np.full(gradients.shape[1], np.nan, dtype=np.float32)  # OUT: whatever was there must not show
-    reducer.combine(gradients, weights, out)
+    as_python(reducer).combine(gradients, weights, out)
     return out
 
 
@@ -120,7 +121,7 @@ def test_slices_change_no_bit(name: str, n_shards: int) -> None:
         edges = [0, *cuts, 211]
         out = np.empty_like(whole)
         for lo, hi in pairwise(edges):
-            reducer.combine(gradients[:, lo:hi], weights, out[lo:hi])
+            as_python(reducer).combine(np.ascontiguousarray(gradients[:, lo:hi]), weights, out[lo:hi])
         assert bits(out) == bits(whole)
 
 
@@ -183,14 +184,21 @@ def test_without_any_counted_token_the_sum_is_zero() -> None:
 @pytest.mark.parametrize(("trim", "n_shards"), [(1, 1), (1, 2), (2, 4), (3, 6), (9, 8)])
 def test_a_trim_that_leaves_nothing_is_refused(trim: int, n_shards: int) -> None:
     gradients, weights = shards(n_shards)
-    with pytest.raises(CllmError) as caught:
+    with pytest.raises(KernelError, match=r"more than 2 \* trim; lower \[reducer\] trim, raise \[train\] batch_size"):
         combined(trimmed(trim), gradients, weights)
-    error = caught.value
-    assert isinstance(error, ConfigError)
-    assert error.who == "reducer robust.trimmed_mean"
-    assert f"trim = {trim}" in error.came and f"{n_shards} shards" in error.came
-    assert f"more than {2 * trim}" in error.expected
-    assert "batch_size" in error.todo
+
+
+@everywhere
+@pytest.mark.parametrize("n", [1, 31, 512, 513, 2000])
+def test_numpy_gives_the_same_bits(name: str, n_shards: int, n: int) -> None:
+    reducer = REDUCERS[name][0]
+    gradients, weights = shards(n_shards, n)
+    weights[n_shards // 2] *= n_shards < 3 or n % 2  # one that has no vote
+    trim = (int(np.count_nonzero(weights)) - 1) // 2 if name == "median" else int(name[-1])
+    if np.count_nonzero(weights) > 2 * trim:
+        expected = np.empty(n, dtype=np.float32)
+        robust_sum(gradients, weights, expected, trim)
+        assert bits(combined(reducer, gradients, weights)) == bits(expected)
 
 
 @pytest.mark.parametrize("n", range(1, 13))

@@ -44,7 +44,7 @@ enum cllm_status {
 /* Combines the gradients of shards. It has `merge`, or it has `combine`. */
 typedef struct {
     uint32_t struct_size;   /* sizeof(cllm_reducer) */
-    uint16_t abi_major;     /* CLLM_ABI_MAJOR */
+    uint16_t abi_major;     /* CLLM_ABI_MAJOR, another one is refused */
     uint16_t abi_minor;     /* CLLM_ABI_MINOR */
     uint64_t flags;         /* 0: none are defined */
     void *state;            /* handed to the functions */
@@ -92,10 +92,10 @@ typedef struct {
 typedef struct cllm_op_call cllm_op_call;
 struct cllm_op_call {
     uint32_t struct_size;   /* as the host has it: what lies beyond is not there */
-    uint32_t n_slots;
+    uint32_t n_slots;       /* of `value` and `gradient` */
     int64_t part, n_parts;  /* parts may run at the same time: each writes elements of its own */
     int64_t phase;          /* 0, and one more after each CLLM_AGAIN */
-    int64_t n_sequences, time;
+    int64_t n_sequences, time; /* rows of the shard: n_sequences * time */
     int64_t first;          /* row to begin with; above 0 only where one sequence is continued, in decoding */
     void *const *value;     /* of each slot, float32 or, of tokens and targets, int32; NULL: an option that is not used */
     float *const *gradient; /* of each slot; NULL: nobody wants it. Of the outputs it is IN, of the others OUT or ADD */
@@ -107,7 +107,7 @@ struct cllm_op_call {
     const int32_t *positions; /* (n_sequences, time) of each token in its document; NULL: each sequence is one */
     int64_t op, sequence, batch, seed; /* key of random numbers: place in the Program, first sequence in the batch */
     int (*interrupted)(const cllm_op_call *call); /* to be asked in long loops: not 0, return CLLM_STOPPED */
-    const void *host;
+    const void *host;       /* cllm's own */
 };
 
 /* Computes an op, forward and backward. */
@@ -119,8 +119,9 @@ typedef struct {
     void *state;
     const char *(*describe)(void *state, int32_t status);
 
+    /* Writes the outputs and what is saved. */
     int32_t (*forward)(void *state, const cllm_op_call *call);
-    /* NULL where nothing flows back. */
+    /* From the outputs' gradients those of inputs and parameters; NULL where nothing flows back. */
     int32_t (*backward)(void *state, const cllm_op_call *call);
 } cllm_op;
 

@@ -1,8 +1,4 @@
-"""Robust estimates of the sum of the shards' gradients: one arithmetic for the median and the trimmed mean.
-
-Every element goes its own way through + * /, comparing and sorting in float32, in an order that the number of shards
-alone decides: so slices, threads and instruction sets change no bit. NumPy's sum, mean and median promise no order.
-"""
+"""The estimates in NumPy, an array operation for each of the compiled code's: it must give the same bits."""
 
 from __future__ import annotations
 
@@ -50,11 +46,7 @@ def _trimmed_mean(means: list[Float32], trim: int) -> Float32:
 
 
 def sort_rows(rows: list[Float32]) -> None:
-    """Sort S rows (n,) in place, element by element, so that rows[0] has the smallest of each.
-
-    By a network of row-wise minima and maxima: numpy.sort along the axis of shards took 16 times as long for 4 shards
-    and 4 times for 8 (65,536 elements, AVX-512). Infinities sort; where a row has NaN, no order is promised.
-    """
+    """Sort S rows (n,) in place, element by element, so that rows[0] has the smallest of each."""
     spare = np.empty_like(rows[0])
     for low, high in network(len(rows)):
         np.minimum(rows[low], rows[high], out=spare)

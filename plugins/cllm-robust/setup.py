@@ -1,0 +1,26 @@
+"""What is compiled, and how; all else stands in pyproject.toml."""
+
+from pathlib import Path
+
+import cllm
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# No flag may let the compiler reorder, contract or assume away a NaN: cllm/kernel_abi.h.
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+
+ESTIMATE = Extension(
+    "cllm_robust.estimate",
+    ["src/cllm_robust/estimate.pyx"],
+    include_dirs=[cllm.get_include()],
+    extra_compile_args=FLAGS,
+    # The stable ABI: one build serves every Python from 3.11 on.
+    define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
+    py_limited_api=True,
+)
+
+setup(
+    # The folder with cllm in it, in which Cython finds cllm/_kernels/abi.pxd.
+    ext_modules=cythonize([ESTIMATE], include_path=[str(Path(cllm.get_include()).parents[1])]),
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
