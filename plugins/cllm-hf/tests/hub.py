@@ -44,13 +44,12 @@ class Hub:
 
     def answer(self, path: str, sent: str) -> tuple[int, bytes, dict[str, str]]:
         for repository, files in self.repositories.items():
-            if path.startswith(f"/{repository.removeprefix('models/')}/resolve/{COMMIT}/") or path.startswith(
-                f"/{repository.removeprefix('models/')}/resolve/main/"
-            ):
+            place = repository.removeprefix("models/")
+            if path.startswith((f"/{place}/resolve/{COMMIT}/", f"/{place}/resolve/main/")):
                 content = files.get(path.rpartition("/")[2])
-                if content is not None:
-                    return 200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
-                return 404, b"", {"X-Error-Code": "EntryNotFound"}
+                if content is None:
+                    return 404, b"", {"X-Error-Code": "EntryNotFound"}
+                return 200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
             if path.startswith(f"/api/{repository}"):
                 return 200, json.dumps(self._told(repository, path, sent)).encode(), {}
         return 404, b"{}", {"X-Error-Code": "RepoNotFound"}
