@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cllm.assemble import kinds_of
 from cllm.cli import main
+from cllm.data import CharTokenizer
+from cllm.data.kinds import tokenizer_named
+from cllm.hooks.manager import build_manager
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +80,41 @@ def test_a_plugins_tokenizer_learns_with_its_options(capsys: pytest.CaptureFixtu
     assert "5 tokens (few, vocabulary 3)" in capsys.readouterr().out
     assert main([*words, "--out", "two", "--vocab-size", "2"]) == 1
     assert "tokenizer few: " in capsys.readouterr().err
+
+
+ALPHABET = """
+import msgspec
+from cllm.data.tokenizers import CharTokenizer
+from cllm.hooks import TokenizerSpec, hookimpl
+
+class Config(msgspec.Struct, forbid_unknown_fields=True):
+    alphabet: str
+
+class Given:
+    def __new__(cls, config):
+        return CharTokenizer(config.alphabet)
+
+@hookimpl
+def cllm_register_tokenizers():
+    yield TokenizerSpec("given", "the characters that it is told", Given, Config)
+"""
+
+
+def test_a_tokenizer_is_told_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("given.py").write_text(ALPHABET)
+    Path("book.txt").write_text("abcba")
+    words = ["prepare", "text", "book.txt", "-p", "./given.py", "--tokenizer", "given", "--out", "book"]
+    assert main(words) == 2
+    assert "without alphabet; expected text; add alphabet" in capsys.readouterr().err
+    assert main([*words, "--tokenizer-set", "letters=abc"]) == 2
+    assert "has no 'letters'; expected one of alphabet" in capsys.readouterr().err
+    assert main([*words, "--tokenizer-set", "alphabet=abcd"]) == 0
+    assert "5 tokens (char, vocabulary 4)" in capsys.readouterr().out
+
+
+def test_a_tokenizer_that_does_not_learn_is_known_by_what_it_is() -> None:
+    Path("given.py").write_text(ALPHABET)
+    kinds = kinds_of(build_manager(["./given.py"]))
+    made, how = tokenizer_named("given", {"alphabet": "ab"}, kinds)
+    assert how is None and not isinstance(made, type) and made.digest() == CharTokenizer("ab").digest()
+    assert tokenizer_named("char", {}, kinds) == (CharTokenizer, None)  # which learns from the text first

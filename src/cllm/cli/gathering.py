@@ -1,4 +1,4 @@
-"""What a command line says to others: which plugins it lets in, and what a loader shall read, and how."""
+"""What a command line says to others: which plugins it lets in, what a loader shall read, and how tokens are made."""
 
 from __future__ import annotations
 
@@ -27,9 +27,22 @@ def gathered_for(options: argparse.Namespace, run: Path) -> Plugins:
 
 def loader_options(overrides: list[str], source: list[str]) -> dict[str, Any]:
     """The options of a loader by --set, and what it shall read, if that is said. Raises ConfigError."""
+    given = _parsed(overrides)
+    if source:
+        given["source"] = source[0] if len(source) == 1 else source
+    return given
+
+
+def tokenizer_options(overrides: list[str], vocab_size: int | None) -> dict[str, Any]:
+    """The options of a tokenizer by --tokenizer-set and --vocab-size. Raises ConfigError."""
+    given = _parsed(overrides)
+    if vocab_size is not None:
+        given["vocab_size"] = vocab_size
+    return given
+
+
+def _parsed(overrides: list[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for override in overrides:
         given |= parse_override(override)
-    if source:
-        given["source"] = source[0] if len(source) == 1 else source
     return given

@@ -35,6 +35,11 @@ def add_loader_options(parser: argparse.ArgumentParser) -> None:
                         help="set one option of the loader, as in delimiter=;")
 
 
+def add_tokenizer_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokenizer-set", dest="tokenizer_overrides", action="append", default=[], metavar="KEY=VALUE",
+                        help="set one option of the tokenizer, as [data.tokenizer_options] does")
+
+
 def overrides_of(options: argparse.Namespace) -> list[str]:
     """What --set and --threads lay over a config."""
     return [*options.overrides, *([] if options.threads is None else [f"train.threads={options.threads}"])]

@@ -9,12 +9,13 @@ from pathlib import Path
 from msgspec import Struct, to_builtins
 
 from cllm.assemble import kinds_of
-from cllm.cli.gathering import gathered, loader_options
+from cllm.cli.gathering import gathered, loader_options, tokenizer_options
 from cllm.cli.options import (
     add_json,
     add_loader_options,
     add_plugin_options,
     add_threads,
+    add_tokenizer_options,
     new_folder,
     print_json,
     real,
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", default="byte",
                         help="byte, char, bpe, a plugin's, or the path of a tokenizer.json (default: byte)")
     parser.add_argument("--vocab-size", type=whole(1), metavar="N", help="tokens that bpe learns (default: 10000)")
+    add_tokenizer_options(parser)
     parser.add_argument("--validation", type=real(lambda share: 0 <= share < 1, "a share, at least 0 and below 1"),
                         help="share kept for validation (default: 0.1)")
     parser.add_argument("--validation-source", action="append", default=[], metavar="PATH",
@@ -70,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
         _check_weights(options)
     out = options.out or Path("data") / options.loader.replace(".", "-")
     kinds = kinds_of(plugins)
-    tokenizer, how = tokenizer_named(options.tokenizer, options.vocab_size, kinds)
+    tokenizer, how = tokenizer_named(
+        options.tokenizer, tokenizer_options(options.tokenizer_overrides, options.vocab_size), kinds
+    )
     sources = [options.source] if options.weights is None else [[source] for source in options.source]
     with Progress() as progress:
         job = Job(

@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 
 from cllm.assemble import kinds_of
-from cllm.cli.gathering import gathered, loader_options
-from cllm.cli.options import add_json, add_loader_options, add_plugin_options, print_json, whole
+from cllm.cli.gathering import gathered, loader_options, tokenizer_options
+from cllm.cli.options import (
+    add_json,
+    add_loader_options,
+    add_plugin_options,
+    add_tokenizer_options,
+    print_json,
+    whole,
+)
 from cllm.data.kinds import Kinds, tokenizer_named
 from cllm.data.learning import tokenizer_for
 from cllm.data.tokenizerfile import load_tokenizer, save_tokenizer
@@ -31,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", default="bpe", help="with train: bpe, char or a plugin's (default: bpe)")
     parser.add_argument("--vocab-size", type=whole(1), metavar="N",
                         help="with train: tokens that bpe learns (default: 10000)")
+    add_tokenizer_options(parser)
     parser.add_argument("--text", help="with inspect: a text to divide into tokens")
     add_json(parser)
     add_plugin_options(parser)
@@ -48,7 +56,9 @@ def _train(options: argparse.Namespace, kinds: Kinds) -> int:
     if options.out.exists() or options.out.is_symlink():
         todo = "choose another, or remove it"
         raise TokenizerError("tokenizer", f"{options.out} is there already", "a new file", todo)
-    kind, learning = tokenizer_named(options.tokenizer, options.vocab_size, kinds)
+    kind, learning = tokenizer_named(
+        options.tokenizer, tokenizer_options(options.tokenizer_overrides, options.vocab_size), kinds
+    )
     dataset = kinds.dataset(options.loader, loader_options(options.overrides, options.paths))
     tokenizer = tokenizer_for(kind, dataset, learning)
     save_tokenizer(tokenizer, options.out)

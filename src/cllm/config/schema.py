@@ -96,7 +96,7 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     loader: a dataset plugin, which reads `source`
     source: what the loader reads: a file, a folder, a glob, or a list of them
     tokenizer: for text that is not prepared: a tokenizer plugin, or the path of a tokenizer.json
-    tokenizer_options: options of a tokenizer that learns from the text
+    tokenizer_options: options of a tokenizer plugin, as of one that learns from the text
     mixture: several prepared sources with weights
     sampling: shuffle (every window once an epoch) or random (windows anywhere)
     documents: in a window: joined (one after the other), separate (none sees another), or padded (one in each)

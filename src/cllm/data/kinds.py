@@ -36,8 +36,10 @@ def chosen_tokenizer(config: DataConfig, kinds: Kinds) -> tuple[Tokenizer | type
 
 
 def tokenizer_named(
-    name: str, vocab_size: int | None, kinds: Kinds
+    name: str, options: Mapping[str, Any], kinds: Kinds
 ) -> tuple[Tokenizer | type[Tokenizer], msgspec.Struct | None]:
-    """The same by the words of a command line."""
-    options = {} if vocab_size is None else {"vocab_size": vocab_size}
-    return chosen_tokenizer(DataConfig(tokenizer=name, tokenizer_options=options), kinds)
+    """The same by the words of a command line; a class that does not learn is called, so that its digest is known."""
+    chosen, how = chosen_tokenizer(DataConfig(tokenizer=name, tokenizer_options=dict(options)), kinds)
+    if not isinstance(chosen, type) or hasattr(chosen, "from_texts"):
+        return chosen, how
+    return chosen(*(() if how is None else (how,))), None

@@ -64,7 +64,8 @@ class DatasetSpec(Spec):
 class TokenizerSpec(Spec):
     """A tokenizer, `[data] tokenizer`. The factory is a class of Tokenizers, with or without `from_texts`.
 
-    The options of one that learns stand in `[data.tokenizer_options]`; `--vocab-size` is its field `vocab_size`.
+    The options of one whose spec has a config stand in `[data.tokenizer_options]` or in `--tokenizer-set`, and
+    `--vocab-size` is its field `vocab_size`. One that does not learn is called with them alone.
     """
 
     kind = "tokenizer"
