@@ -52,7 +52,9 @@ def strays(files: dict[str, str]) -> set[str]:
 def names(user: str, text: str, path: str) -> bool:
     if path.endswith(".md") and not user.endswith((".md", ".toml")):
         return False  # a page is for readers: what counts is a link
-    return not words(text).isdisjoint({path, relpath(path, PurePosixPath(user).parent), *modules(path)})
+    place, own = PurePosixPath(path), PurePosixPath(user)
+    beside = {place.stem} if place.suffix == ".py" and place.parent == own.parent else set()  # as pytest imports it
+    return not words(text).isdisjoint({path, relpath(path, own.parent), *modules(path), *beside})
 
 
 @cache

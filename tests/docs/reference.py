@@ -24,7 +24,9 @@ from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
 from cllm.hooks.manager import build_manager
-from tests.docs import abi
+from tests.docs.abi import constants as abi_constants
+from tests.docs.abi import contract as abi_contract
+from tests.docs.abi import structs as abi_structs
 from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, top
 from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
@@ -151,7 +153,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
     "api": top, "hook_names": hook_names, "errors": error_classes, "kernels": kernel_functions,
     "data_names": data_names, "ulps": ulps,
-    "abi_contract": abi.contract, "abi_structs": abi.structs, "abi_constants": abi.constants,
+    "abi_contract": abi_contract, "abi_structs": abi_structs, "abi_constants": abi_constants,
 }
 
 
