@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("cllm")
-except PackageNotFoundError:
-    __version__ = "0+source"  # a source tree on sys.path that nothing has installed
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, None where it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+__version__ = version_of("cllm") or "0+source"  # a source tree on sys.path that nothing has installed

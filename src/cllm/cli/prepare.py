@@ -30,7 +30,7 @@ from cllm.data.preparedpart import PrepareReport
 from cllm.digest import json_digest
 from cllm.errors import UsageError, count
 from cllm.hooks.protocols import Dataset, Tokenizer
-from cllm.version import __version__
+from cllm.version import __version__, version_of
 
 EXAMPLE = """\
 examples:
@@ -118,7 +118,8 @@ def _identity(options: argparse.Namespace, tokenizer: Tokenizer | type[Tokenizer
         name: getattr(options, name)
         for name in ("loader", "source", "overrides", "validation", "validation_source", "dedup", "weights")
     }
-    return json_digest({**deciding, "tokenizer": learned, "how": to_builtins(how), "cllm": __version__})
+    versions = {"cllm": __version__, "tokenizers": version_of("tokenizers")}  # which may learn, or cut, otherwise
+    return json_digest({**deciding, "tokenizer": learned, "how": to_builtins(how), **versions})
 
 
 def _weights(text: str) -> list[float]:
