@@ -23,18 +23,19 @@ SOURCE = Path(__file__).parent / "parts.c"
 
 
 @cache
-def library() -> ctypes.CDLL:
+def library(compiler: str | None = None) -> ctypes.CDLL:
+    """By this compiler, or by the one that is asked for in CC, or is at hand."""
     made = Path(mkdtemp()) / "parts.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-    compiler, more = os.environ.get("CC") or COMPILER, shlex.split(os.environ.get("CFLAGS", ""))
+    compiler, more = compiler or os.environ.get("CC") or COMPILER, shlex.split(os.environ.get("CFLAGS", ""))
     assert compiler is not None
     subprocess.run([compiler, *flags, *more, f"-I{cllm.get_include()}", SOURCE, "-o", made], check=True)
     return ctypes.CDLL(str(made))
 
 
-def at(name: str) -> int:
+def at(name: str, compiler: str | None = None) -> int:
     """The address of a function."""
-    return ctypes.cast(getattr(library(), name), ctypes.c_void_p).value or 0
+    return ctypes.cast(getattr(library(compiler), name), ctypes.c_void_p).value or 0
 
 
 def a_state(number: int) -> tuple[int, object]:

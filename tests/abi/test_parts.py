@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cllm import Trainer, aligned, kernels
-from cllm.abi import FoldReducer, Scan
+from cllm.abi import FoldReducer, GatherReducer, Scan
 from cllm.decoder import Decoder
 from cllm.engine import Engine, ReducerFailed
 from cllm.errors import InstabilityAbort, KernelError
@@ -25,6 +26,7 @@ from tests.sharing import WAYS
 
 pytestmark = needs_a_compiler
 
+COMPILERS = ("gcc", "clang", *(f"clang-{version}" for version in range(14, 21)), "tcc")
 THREADS = [(1, None), (2, None), (3, 1), (3, 3), (8, 2)]  # and how many share a shard
 
 
@@ -112,6 +114,13 @@ def test_a_reducer_lives_as_long_as_its_engine_needs_it() -> None:
         return digest(engine.gradient(parameters, batch, reducer).gradient)
 
     assert once() == once()
+
+
+@pytest.mark.parametrize("compiler", [name for name in COMPILERS if shutil.which(name)])
+def test_core_and_part_may_come_from_different_compilers(compiler: str) -> None:
+    gather = GatherReducer(at("combine_in_scratch", compiler), at("scratch_of_a_block", compiler))
+    assert digest(gradient_of(FoldReducer(at("merge_sum", compiler)), 2, None)) == digest(gradient_of(Tree(), 1, None))
+    assert digest(gradient_of(gather, 2, None)) == digest(gradient_of(Gather(), 1, None))
 
 
 def test_a_callback_of_ctypes_is_a_way_in() -> None:
