@@ -16,7 +16,10 @@ import pytest
 
 from cllm import env
 from cllm.cli import main, watch
+from cllm.hooks.manager import build_manager
 from cllm.jsonl import line_of
+from cllm.reporting import live
+from cllm.reporting.page import sections
 from tests.hooks.values import a_report
 from tests.reporting.watching import Watch, watching
 from tests.runs import config, digest_of, train
@@ -58,6 +61,34 @@ def test_what_a_run_adds_is_told_and_a_torn_line_is_not(ended: Path, tmp_path: P
         shutil.copy(ended / "metrics.jsonl", tmp_path / "other")
         (tmp_path / "other").rename(tmp_path / "run" / "metrics.jsonl")
         assert "12 of 12" in news(found, second["version"])["sections"][1]["html"]
+
+
+def test_it_draws_only_what_is_new_and_rests_in_between(
+    ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of its own, by which every drawing takes a second."""
+    shutil.copytree(ended, tmp_path / "run")
+    clock, drawn = [100.0], []
+
+    def slow(runs: Any) -> list[str]:
+        clock[0] += 1.0
+        drawn.append(runs[0].history.steps[-1])
+        return sections(runs)
+
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live, "sections", slow)
+    watched = live.Live([(tmp_path / "run", build_manager())])
+    for passed in (0.0, 30.0):
+        clock[0] += passed
+        assert watched.view().version == 1
+    assert drawn == [12]
+    add(tmp_path / "run", 13)
+    assert watched.view().version == 2 and drawn == [12, 13]
+    add(tmp_path / "run", 14)
+    clock[0] += 0.9 * live.REST
+    assert watched.view().version == 2
+    clock[0] += 0.2 * live.REST
+    assert watched.view().version == 3 and drawn == [12, 13, 14]
 
 
 def test_several_runs_and_one_that_vanishes_for_a_while(ended: Path, tmp_path: Path) -> None:
