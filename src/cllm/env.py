@@ -6,6 +6,7 @@ Users configure runs in TOML and on the command line; nothing here changes a bit
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from cllm.errors import UsageError
@@ -100,6 +101,11 @@ def threads() -> int | None:
 def trace_plugins() -> bool:
     """Return whether hook calls are printed."""
     return bool(_integer(TRACE_PLUGINS, lowest=0, highest=1))
+
+
+def has_display() -> bool:
+    """Return whether a window could be opened: the variables are the desktop's, not cllm's."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def check() -> None:

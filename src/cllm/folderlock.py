@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cllm.errors import RunFolderError
@@ -44,6 +47,45 @@ class FolderLock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who wrote himself into a lock last."""
+
+    process: int
+    host: str
+    is_there: bool | None  # whether he holds it still; None where that cannot be seen from this machine
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who holds the lock `path`, or has held it last; None where nobody has.
+
+    It is looked up and not tried: whoever tries a lock has it for a moment, in which a run that begins is refused.
+    """
+    with suppress(OSError):
+        with path.open("rb") as file:
+            text, lock = file.read(300).decode(errors="replace"), os.fstat(file.fileno())
+        if said := re.fullmatch(r"process ([1-9][0-9]{0,8}) on (.*)\n", text):
+            process, host = int(said[1]), said[2]
+            return Holder(process, host, _has_open(process, lock) if host == socket.gethostname() else None)
+    return None
+
+
+def _has_open(process: int, lock: os.stat_result) -> bool:
+    """Whether a process of this machine is there and, as far as the system tells, has this file open."""
+    try:
+        os.kill(process, 0)
+        files = os.listdir(f"/proc/{process}/fd")
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or a system without /proc
+        return True
+    for name in files:
+        with suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/{process}/fd/{name}"), lock):
+                return True
+    return False
 
 
 def _in_use(path: Path, holder: str) -> RunFolderError:

@@ -35,7 +35,8 @@ from cllm.data.utf8 import read_utf8
 from cllm.digest import bytes_digest, json_digest
 from cllm.errors import CllmError
 from cllm.jsonl import line_of
-from cllm.reporting import Run, history, page
+from cllm.reporting import Run, page
+from cllm.reporting.following import Follower
 from cllm.tensorfile import read_tensors, tensor_parts
 from tests.hooks.values import a_report
 from tests.hostile.squad import TEXT, article
@@ -170,7 +171,7 @@ def _metrics_seeds() -> list[bytes]:
 
 
 def _picture(path: Path) -> None:
-    run = Run(path, load_config(base={"data": {"path": "book.txt"}}), 1000, 1, 1000, history.read(path))
+    run = Run(path, load_config(base={"data": {"path": "book.txt"}}), 1000, 1, 1000, Follower(path).history())
     page([run, run]).encode()
 
 

@@ -1,12 +1,8 @@
-"""The page in a browser, on a phone's width and a screen's: nothing is wider than the window or cut off.
-
-Where there is no Chromium the tests are skipped, unless CLLM_EXPECT_CHROMIUM=1 says that there is one.
-"""
+"""The page in a browser, on a phone's width and a screen's: nothing is wider than the window or cut off."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +17,7 @@ from cllm.hooks.manager import build_manager
 from cllm.jsonl import line_of
 from cllm.reporting import look_at, page
 from tests.hooks.values import a_report
+from tests.reporting.browser import OPTIONS, found_chromium
 from tests.runs import config, train
 
 # Says what a browser has made of the page. A browser's window may not be as narrow as a phone, so the page stands in a
@@ -41,14 +38,10 @@ parent.document.documentElement.dataset.found = JSON.stringify({
 
 def chromium(*options: str | Path) -> str:
     """What a headless Chromium, which knows of no user, prints."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CLLM_EXPECT_CHROMIUM") == "1" else pytest.skip
-        give_up("there is no Chromium: apt-get install chromium")
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", *map(str, options)]
+    words = [found_chromium(), *OPTIONS, *map(str, options)]
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         run = subprocess.run(
-            [str(found), f"--user-data-dir={profile}", *words], capture_output=True, text=True, timeout=100, check=True
+            [*words, f"--user-data-dir={profile}"], capture_output=True, text=True, timeout=100, check=True
         )
     return run.stdout
 

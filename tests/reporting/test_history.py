@@ -11,7 +11,8 @@ import pytest
 
 from cllm.errors import RunFolderError
 from cllm.jsonl import line_of
-from cllm.reporting.history import Event, History, read
+from cllm.reporting.following import Follower
+from cllm.reporting.history import Event, History
 from tests.hooks.values import a_report
 
 
@@ -20,7 +21,7 @@ def history_of(folder: Path, *lines: dict[str, Any] | bytes) -> History:
     path = folder / "metrics.jsonl"
     encoded = [line if isinstance(line, bytes) else line_of(vars(a_report(**line))).encode() for line in lines]
     path.write_bytes(b"".join(line + b"\n" for line in encoded))
-    return read(path)
+    return Follower(path).history()
 
 
 def test_each_step_is_a_row(tmp_path: Path) -> None:
@@ -74,7 +75,30 @@ def test_half_a_last_line_is_passed_over(tmp_path: Path) -> None:
     history_of(tmp_path, {"step": 6})
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 7, "n_steps": 9}')  # whole as JSON, but its newline is not there yet
-    assert read(tmp_path / "metrics.jsonl").steps.tolist() == [6]
+    assert Follower(tmp_path / "metrics.jsonl").history().steps.tolist() == [6]
+
+
+def test_what_is_added_is_read_alone_and_what_was_cut_off_is_forgotten(tmp_path: Path) -> None:
+    """As a run is followed that goes on, is killed in the middle of a line, and is resumed two steps before."""
+    path = tmp_path / "metrics.jsonl"
+    lines = [line_of(vars(a_report(step=n, loss=float(n), seconds=0.01 * n))).encode() + b"\n" for n in range(1, 7)]
+    follower = Follower(path)
+    assert not follower.history().steps
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    first = follower.history()
+    assert first.steps.tolist() == [1, 2, 3]
+    with path.open("ab") as file:
+        file.write(lines[3][20:])
+    assert follower.history() is first and first.steps.tolist() == [1, 2, 3, 4]
+    again = [line_of(vars(a_report(step=n, loss=9.0, seconds=0.02 * n))).encode() + b"\n" for n in range(3, 6)]
+    path.write_bytes(b"".join(lines[:2] + again))  # longer than it was, and every line as long
+    second = follower.history()
+    assert second is not first and second.columns["loss"].tolist() == [1.0, 2.0, 9.0, 9.0, 9.0]
+    assert second.n_tokens == 5 * 768
+    path.write_bytes(lines[0])
+    assert follower.history().steps.tolist() == [1]
+    path.unlink()
+    assert not follower.history().steps
 
 
 def test_decisions_are_counted_and_a_rate_that_stays_low_is_told_once(tmp_path: Path) -> None:
@@ -93,14 +117,14 @@ def test_decisions_are_counted_and_a_rate_that_stays_low_is_told_once(tmp_path: 
 
 
 def test_without_the_file_nothing_is_known(tmp_path: Path) -> None:
-    history = read(tmp_path / "metrics.jsonl")
+    history = Follower(tmp_path / "metrics.jsonl").history()
     assert not history.steps and history.best() is None and history.average("loss") is None
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(RunFolderError, match="Is a directory"):
-        read(tmp_path / "metrics.jsonl")
+        Follower(tmp_path / "metrics.jsonl").history()
 
 
 def test_the_fields_are_those_of_a_report() -> None:

@@ -18,6 +18,7 @@ COMMANDS = (
     ("digest", "print the digest of a run"),
     ("diff", "name the first step at which two runs differ"),
     ("report", "write a page with the curves of runs"),
+    ("watch", "show the curves of runs in a browser as they go on"),
     ("replay", "compute again what stopped a run"),
     ("verify", "look whether a run or prepared data is as it was written"),
     ("plugins", "list what is installed"),

@@ -1,6 +1,6 @@
-"""What a run went through, from its metrics.jsonl, read line by line: a column a number, and what checks decided.
+"""What a run went through, as its reports tell it: a column a number, and what checks decided.
 
-A line that is none is passed over. Where a run went back, or was resumed, steps come again: the last ones count.
+Where a run went back, or was resumed, steps come again: the last ones count.
 """
 
 from __future__ import annotations
@@ -8,18 +8,14 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from cllm.atomic import disk_errors
-from cllm.errors import RunFolderError
-from cllm.jsonl import whole_lines
-
 MOST_SAMPLES = 64
+N_RECENT = 64
 COLUMNS = ("loss", "gradient_norm", "learning_rate", "tokens_per_second", "useful_cpu", "load_balance")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -40,6 +36,7 @@ class Line(msgspec.Struct):
     tokens_per_second: Value = None
     useful_cpu: Value = None
     load_balance: Value = None
+    eta_seconds: Value = None
     clip: Value = None
     evaluations: dict[str, Value] = {}
     sample: str | None = None
@@ -72,14 +69,17 @@ class History:
     n_steps: int = 0  # that the run shall make
     n_tokens: int = 0  # of all that was computed, also in vain
     seconds: float = 0.0  # that it took
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=N_RECENT))  # seconds of the last steps
+    eta: float = math.nan  # seconds to go, as the last report has it
     _lowered: tuple[str, ...] = ()
 
     def add(self, line: Line) -> None:
         """Take a report; one of a step that is there already takes the place of that and of all later ones."""
-        self.n_steps = line.n_steps
+        self.n_steps, self.eta = line.n_steps, finite(line.eta_seconds)
         seconds = finite(line.seconds)
         if seconds > 0.0:  # not NaN either
             self.seconds, self.n_tokens = self.seconds + seconds, self.n_tokens + line.n_tokens
+            self.recent.append(seconds)
         self._note(line)
         if line.decision in ("step", "drop"):
             self._forget_from(line.step)
@@ -135,17 +135,3 @@ class History:
 def finite(value: Value) -> float:
     """A number of a line; NaN for text and for null. JSON has no other that is not finite."""
     return value if isinstance(value, float) else math.nan
-
-
-def read(path: Path) -> History:
-    """All that `path` tells; nothing where it is not there. RunFolderError where the system refuses."""
-    history = History()
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Line)
-    with disk_errors(RunFolderError, "report", path):
-        for text in whole_lines(path):
-            try:
-                line = decoder.decode(text)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
-                continue
-            history.add(line)
-    return history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from cllm.config import to_toml
@@ -36,15 +37,26 @@ body { max-width: 76em; }
 
 def page(runs: Sequence[Run]) -> str:
     """The whole page of one run or several."""
-    labels = labels_of([run.path for run in runs])
-    title = labels[0] if len(runs) == 1 else f"{len(runs)} runs: {', '.join(labels)}"
-    parts = [
-        f"<h1>{escape(title)}</h1>", _table(runs, labels), *_silent(runs, labels),
-        f'<div class="charts">{"".join(charts(runs, labels))}</div>', *_events(runs, labels), *_samples(runs, labels),
-        *_config_differences(runs, labels), "<h2>Configs</h2>", *map(_config, runs, labels),
-        f'<p class="note">Written by cllm {escape(__version__)}.</p>',
-    ]
-    return document(title, "".join(parts), STYLE)
+    return document(title_of([run.path for run in runs]), "".join(sections(runs)), STYLE)
+
+
+def title_of(paths: Sequence[Path]) -> str:
+    """What a page about the runs in these folders is called."""
+    labels = labels_of(paths)
+    return labels[0] if len(labels) == 1 else f"{len(labels)} runs: {', '.join(labels)}"
+
+
+def sections(runs: Sequence[Run]) -> list[str]:
+    """The parts of the page as HTML, as many of whatever runs; one that has nothing to tell is empty."""
+    paths = [run.path for run in runs]
+    labels = labels_of(paths)
+    told = (
+        [f"<h1>{escape(title_of(paths))}</h1>"], [_table(runs, labels)], _silent(runs, labels),
+        [f'<div class="charts">{"".join(charts(runs, labels))}</div>'], _events(runs, labels), _samples(runs, labels),
+        _config_differences(runs, labels), ["<h2>Configs</h2>", *map(_config, runs, labels)],
+        [f'<p class="note">Written by cllm {escape(__version__)}.</p>'],
+    )
+    return ["".join(section) for section in told]
 
 
 def _table(runs: Sequence[Run], labels: Sequence[str]) -> str:

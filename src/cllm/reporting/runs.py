@@ -12,7 +12,8 @@ from cllm.config.compare import flatten
 from cllm.errors import CllmError
 from cllm.hooks.plugins import Plugins
 from cllm.machine import default_threads
-from cllm.reporting.history import History, read
+from cllm.reporting.following import Follower
+from cllm.reporting.history import History
 from cllm.runfolder import RunFolder
 from cllm.sizing import memory_of, programs_of
 
@@ -29,11 +30,14 @@ class Run:
     history: History
 
 
-def look_at(path: Path, plugins: Plugins) -> Run:
-    """Read a run folder, also of a run that goes on. RunFolderError where it is none, ConfigError for its config."""
+def look_at(path: Path, plugins: Plugins, follower: Follower | None = None) -> Run:
+    """Read a run folder, also of a run that goes on. RunFolderError where it is none, ConfigError for its config.
+
+    follower: of its metrics.jsonl, for whoever has read that before.
+    """
     folder = RunFolder.open(path, "report")
     config = load_config(folder.config_path)
-    history = read(folder.metrics_path)
+    history = (follower or Follower(folder.metrics_path)).history()
     n_threads = config.train.threads or default_threads()
     n_parameters = memory = None
     try:

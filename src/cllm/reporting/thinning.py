@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 Point = tuple[int, float]  # a step and its value; NaN is a gap
 
 MOST = 1000  # points of a curve, gaps not counted: a picture is some 600 pixels wide
@@ -19,13 +21,16 @@ def thinned(steps: Sequence[int], values: Sequence[float], most: int = MOST) -> 
     n = len(steps)
     if n <= most:
         return list(zip(steps, values, strict=True))
+    numbers = np.array(values, np.float64)
+    is_gap = np.isnan(numbers)
+    lows, highs = np.where(is_gap, np.inf, numbers), np.where(is_gap, -np.inf, numbers)
     chosen = {0, n - 1}
     for stretch in _stretches(n, most // 2 - 1):
-        there = [i for i in stretch if values[i] == values[i]]
-        if there:
-            chosen |= {min(there, key=values.__getitem__), max(there, key=values.__getitem__)}
-        if len(there) < len(stretch):
-            chosen.add(next(i for i in stretch if values[i] != values[i]))
+        part = slice(stretch.start, stretch.stop)
+        if not is_gap[part].all():
+            chosen |= {stretch.start + int(lows[part].argmin()), stretch.start + int(highs[part].argmax())}
+        if is_gap[part].any():
+            chosen.add(stretch.start + int(is_gap[part].argmax()))
     return [(steps[i], values[i]) for i in sorted(chosen)]
 
 
@@ -35,7 +40,7 @@ def means(steps: Sequence[int], values: Sequence[float]) -> list[Point]:
         return []
     points = []
     for stretch in _stretches(len(steps), N_MEANS):
-        there = [values[i] for i in stretch if values[i] == values[i]]
+        there = [value for value in values[stretch.start : stretch.stop] if value == value]
         middle = steps[stretch[len(stretch) // 2]]
         points.append((middle, sum(there) / len(there) if there else math.nan))
     return points
