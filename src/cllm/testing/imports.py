@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-HEAVY = ("numpy", "scipy", "pandas", "torch", "jax", "tensorflow", "pyarrow", "tokenizers", "transformers", "numba")
-MILLISECONDS = 100.0
+from cllm.hooks.examination import HEAVY, MILLISECONDS
+
 TIMES = 5  # the fastest counts: others wait for whatever else runs
 
 # What cllm has imported anyhow when it comes to plugins is not the plugin's.
