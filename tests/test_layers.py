@@ -114,6 +114,11 @@ def test_only_the_command_line_imports_the_command_line() -> None:
     }
 
 
+def test_what_is_for_tests_alone_is_imported_by_nothing_else() -> None:
+    importers = {m for m in modules() if any(in_layer(name, "cllm.testing") for name in imports(m))}
+    assert {module for module in importers if not in_layer(module, "cllm.testing")} == set()
+
+
 def test_no_circle_of_imports() -> None:
     """Among modules as they are imported; a package stands for what its __init__ imports."""
     done: set[str] = set()

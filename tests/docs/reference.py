@@ -24,7 +24,7 @@ from cllm.config.convert import expected
 from cllm.config.presets import PRESETS, SIZES
 from cllm.hooks import hookspecs, protocols, reports
 from cllm.hooks.manager import build_manager
-from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, top
+from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, testing_names, top
 from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
 from tests.kernels.elementary import FUNCTIONS, POW_LARGEST_ERROR
@@ -149,7 +149,8 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands, "whole": whole, "config": config, "presets": presets, "resume": resume, "parts": parts,
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
     "api": top, "hook_names": hook_names, "errors": error_classes, "kernels": kernel_functions,
-    "data_names": data_names, "ulps": ulps,
+    "data_names": data_names,
+    "testing": testing_names, "ulps": ulps,
 }
 
 

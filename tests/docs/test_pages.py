@@ -23,6 +23,7 @@ from cllm.config import Config, from_mapping
 from tests.data.helpers import huggingface_tokenizers
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.docs.running import lay_out, run_page
+from tests.kernels.compiling import COMPILER
 
 RUN = ("console", "python")
 DATA = ("toml", "json")
@@ -37,7 +38,16 @@ def hatchling() -> object:
     return pytest.importorskip("hatchling", reason="tox -e docs has it")
 
 
-NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling}
+def setuptools() -> object:
+    """And those of the packages in C, by a C compiler."""
+    if COMPILER is None:
+        pytest.skip("no C compiler")
+    if os.environ.get("CLLM_EXPECT_ON_PATH") == "1":
+        return importlib.import_module("setuptools")
+    return pytest.importorskip("setuptools", reason="tox -e docs has it")
+
+
+NEEDS = {"tokenizers": huggingface_tokenizers, "hatchling": hatchling, "setuptools": setuptools}
 names = [str(page.relative_to(ROOT)) for page in PAGES]
 
 

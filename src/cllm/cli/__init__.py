@@ -20,7 +20,7 @@ COMMANDS = (
     ("report", "write a page with the curves of runs"),
     ("replay", "compute again what stopped a run"),
     ("verify", "look whether a run or prepared data is as it was written"),
-    ("plugins", "list what is installed"),
+    ("plugins", "list what is installed, or begin a package of your own"),
     ("profile", "show where the time of a training step goes"),
     ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),
