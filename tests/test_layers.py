@@ -109,7 +109,14 @@ def test_the_kernels_have_one_door() -> None:
 
 def test_only_the_command_line_imports_the_command_line() -> None:
     importers = {m for m in modules() if any(in_layer(name, "cllm.cli") for name in imports(m))}
-    assert {module for module in importers if not in_layer(module, "cllm.cli")} == {"cllm.__main__"}
+    assert {module for module in importers if not in_layer(module, "cllm.cli")} == {
+        "cllm.__main__", "cllm.testing.fixtures",
+    }
+
+
+def test_what_is_for_tests_alone_is_imported_by_nothing_else() -> None:
+    importers = {m for m in modules() if any(in_layer(name, "cllm.testing") for name in imports(m))}
+    assert {module for module in importers if not in_layer(module, "cllm.testing")} == set()
 
 
 def test_no_circle_of_imports() -> None:

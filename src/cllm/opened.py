@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 KNOWN_FLAGS = {"reducer": 0, "check": foreign.IF_NONFINITE, "op": 0}
+ABI = f"{foreign.MAJOR}.{foreign.MINOR}"  # the version of the kernel ABI that this cllm has
 SEE = "see cllm/kernel_abi.h, in the folder cllm.get_include()"
 
 
@@ -38,6 +39,17 @@ def _capsule(part: object, kind: str, who: str) -> object:
     if flags & ~KNOWN_FLAGS[kind]:
         raise PluginError(who, f"flags {flags:#x}", f"none but {KNOWN_FLAGS[kind]:#x}", "install a newer cllm")
     return capsule
+
+
+def abi_of(part: object, kind: str) -> str | None:
+    """The version of the kernel ABI for which a part is compiled, as in 1.0; None of one in Python. Raises PluginError.
+
+    kind: "reducer", "check" or "op"; of others there are none.
+    """
+    if not hasattr(part, f"__cllm_{kind}__"):
+        return None
+    _, major, minor, _ = foreign.head_of(_capsule(part, kind, f"{kind} {type(part).__name__}"))
+    return f"{major}.{minor}"
 
 
 def _refusal(who: str, status: int, text: str) -> KernelError:

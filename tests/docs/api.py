@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 import cllm
-from cllm import data, errors, hooks, kernels
+from cllm import data, errors, hooks, kernels, testing
 from tests.docs.layout import code, line, table
 
 ABOUT = {"__version__": "The version of the installed package, such as `0.1.0`."}  # values have no docstrings
@@ -47,15 +47,31 @@ def kernel_functions() -> Iterator[str]:
             yield f"- {code(_names(name, value))}: {line(value.__doc__)}"
 
 
+def testing_names() -> Iterator[str]:
+    """The functions that hold parts to what cllm asks of them, each with what that is."""
+    for name in testing.__all__:
+        value = getattr(testing, name)
+        if name.startswith("check_"):
+            yield f"\n### {name}\n\n{code(_call(name, value))}\n\n{paragraphs(value)}"
+
+
 def data_names() -> Iterator[str]:
     yield from table(("Name", "What it is"), ((code(name), _what(getattr(data, name))) for name in data.__all__))
 
 
 def paragraphs(value: Any) -> str:
-    """A docstring as paragraphs, each one line; an indented piece is code."""
+    """A docstring as paragraphs, each one line, as is each point of a list; an indented piece is code."""
     pieces = re.split(r"\n\s*\n", inspect.getdoc(value) or "")
     assert pieces != [""], f"{value} has no docstring"
-    return "\n\n".join(piece if piece.startswith("    ") else " ".join(piece.split()) for piece in pieces)
+    return "\n\n".join(map(_paragraph, pieces))
+
+
+def _paragraph(piece: str) -> str:
+    if piece.startswith("    "):
+        return piece
+    if piece.startswith("- "):
+        return "\n".join(f"- {' '.join(point.split())}" for point in re.split(r"(?:^|\n)- ", piece)[1:])
+    return " ".join(piece.split())
 
 
 def _class(name: str, kind: type) -> Iterator[str]:

@@ -27,7 +27,7 @@ from cllm.hooks.manager import build_manager
 from tests.docs.abi import constants as abi_constants
 from tests.docs.abi import contract as abi_contract
 from tests.docs.abi import structs as abi_structs
-from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, top
+from tests.docs.api import data_names, error_classes, hook_names, kernel_functions, testing_names, top
 from tests.docs.layout import code, fenced, line, table
 from tests.docs.markdown import ROOT
 from tests.kernels.elementary import FUNCTIONS, POW_LARGEST_ERROR
@@ -152,7 +152,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands, "whole": whole, "config": config, "presets": presets, "resume": resume, "parts": parts,
     "hooks": hooks, "protocols": protocol_methods, "values": values, "variables": variables,
     "api": top, "hook_names": hook_names, "errors": error_classes, "kernels": kernel_functions,
-    "data_names": data_names, "ulps": ulps,
+    "data_names": data_names, "testing": testing_names, "ulps": ulps,
     "abi_contract": abi_contract, "abi_structs": abi_structs, "abi_constants": abi_constants,
 }
 

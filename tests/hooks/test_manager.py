@@ -295,7 +295,9 @@ def test_trace_prints_each_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("CLLM_TRACE_PLUGINS", "1")
     build_manager()
-    assert "cllm: trace: cllm_register_reducers of plugin builtin\n" in capsys.readouterr().err
+    assert re.search(
+        r"^cllm: trace: cllm_register_reducers of plugin builtin \d+\.\d\d ms$", capsys.readouterr().err, re.MULTILINE
+    )
 
 
 WRITES = """

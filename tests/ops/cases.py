@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ops.harness import Case
+from cllm.testing import Case
 
 
 def linear(columns: int, bias: bool = True):

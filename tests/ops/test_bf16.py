@@ -9,10 +9,10 @@ import pytest
 
 from cllm import kernels
 from cllm.ops.bf16 import rounded
+from cllm.testing import Case, draw, run_kernel, run_reference
 from tests.float32 import bf16
 from tests.ops.cases import CASES
 from tests.ops.chains import CHAINS
-from tests.ops.harness import Case, draw, run_kernel, run_reference
 
 BF16 = [case for case in CASES if case.program().ops[0].kind.name.endswith("_bf16")]
 both = pytest.mark.parametrize("case", BF16, ids=lambda case: case.name)

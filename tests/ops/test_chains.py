@@ -13,12 +13,12 @@ import pytest
 from cllm.engine import Engine
 from cllm.ops import OPS
 from cllm.program import TARGETS, TOKENS, WEIGHTS, Program
+from cllm.testing import Case, draw, run_kernel
+from cllm.testing.ops import gradients_to_add_to
 from tests.float32 import Float32, fma
 from tests.models import FoldInPython, Gather, Tree, a_batch, a_model
 from tests.ops.cases import CASES
 from tests.ops.chains import CHAINS, cross_entropy, embedding
-from tests.ops.harness import Case, draw, run_kernel
-from tests.ops.test_ops import gradients_to_add_to
 
 WITHOUT_SUMS = {"add", "dropout", "fault", "gelu", "gelu_tanh", "rotary", "rotary_table", "swiglu"}
 # Of documents that are told apart, tests/ops/test_documents.py says that each has the bits which it has alone.

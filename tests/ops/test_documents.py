@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cllm.testing import Case, draw, run_kernel
 from tests.ops.cases import CASES
-from tests.ops.harness import Case, draw, run_kernel
 
 WITH_DOCUMENTS = [case for case in CASES if case.documents and "dropout" not in case.name]  # whose mask is a row's
 

@@ -8,8 +8,8 @@ import pytest
 from cllm.errors import ProgramError
 from cllm.models.gpt2 import build
 from cllm.ops.fault import insert
+from cllm.testing import BATCH, Case, draw, run_kernel, run_reference
 from tests.models import shape
-from tests.ops.harness import BATCH, Case, draw, run_kernel, run_reference
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

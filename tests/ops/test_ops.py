@@ -1,4 +1,4 @@
-"""Properties that every op has: reference against central differences, kernel against reference, and the rest."""
+"""What every op keeps to, by cllm.testing; and each element of its inputs made NaN or infinite."""
 
 from __future__ import annotations
 
@@ -7,94 +7,25 @@ import pytest
 
 from cllm.ops import OPS
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS
+from cllm.testing import Case, Kernels, check_op, draw, run_reference
+from cllm.testing.ops import reached
 from tests.ops.cases import CASES
-from tests.ops.harness import Case, Kernels, draw, run_kernel, run_reference
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
-# Relative error of a tensor: norm of the difference over the norm. float32 has 6e-8; chains of some hundred terms
-# and exp leave a few times that.
-TOLERANCE = 2e-6
-# What lies between two bfloat16 is rounded to either by a difference in its last bits.
-TOLERANCE_BF16 = 1e-4
+# What lies between two bfloat16 is rounded to either by a difference in its last bits; rounding has no slope:
+# tests/ops/test_bf16.py compares it with the op in float32.
+BF16 = {"tolerance": 1e-4, "has_slope": False}
+IN_TRAINING_ALONE = ("cross_entropy", "dropout", "fault")
 
 
-def is_bf16(case: Case) -> bool:
-    return case.program().ops[0].kind.name.endswith("_bf16")
-
-
-def tolerance(case: Case) -> float:
-    return TOLERANCE_BF16 if is_bf16(case) else TOLERANCE
-
-
-def objective(case: Case, values: dict[str, np.ndarray]) -> float:
-    """A scalar whose gradient is what the backward returns for the incoming gradient in `values`."""
-    results = run_reference(case, values)
-    return sum(
-        float((out * (1.0 if name == LOSSES else values["d/" + name])).sum())
-        for name, out in results.items()
-        if name == LOSSES or "d/" + name in values
+def test_an_op_keeps_to_what_is_asked_of_every_op(case: Case) -> None:
+    kind = case.program().ops[0].kind.name
+    drops = kind.startswith("attention") and case.program().ops[0].attributes["dropout"] > 0.0
+    check_op(
+        case, **BF16 if kind.endswith("_bf16") else {}, decodes=not kind.startswith(IN_TRAINING_ALONE),
+        masked=["x0"] if drops else [],
     )
-
-
-def differentiable(case: Case) -> list[str]:
-    return [name for name in run_reference(case, draw(case)) if name.startswith("d/")]
-
-
-def test_reference_agrees_with_central_differences(case: Case) -> None:
-    if is_bf16(case):
-        pytest.skip("rounding has no slope; tests/ops/test_bf16.py compares it with the op in float32")
-    values = {n: v.astype(np.float64) if v.dtype == np.float32 else v for n, v in draw(case).items()}
-    gradients = run_reference(case, values)
-    generator, step = np.random.default_rng(1), 1e-5
-    for name in differentiable(case):
-        original = values[name[2:]]
-        for _ in range(3):
-            direction = generator.standard_normal(original.shape)
-            values[name[2:]] = original + step * direction
-            above = objective(case, values)
-            values[name[2:]] = original - step * direction
-            below = objective(case, values)
-            values[name[2:]] = original
-            slope = float((gradients[name].reshape(original.shape) * direction).sum())
-            assert (above - below) / (2 * step) == pytest.approx(slope, rel=1e-5, abs=1e-6)
-
-
-def test_kernel_agrees_with_reference(case: Case) -> None:
-    values = draw(case)
-    expected, computed = run_reference(case, values), run_kernel(case, values)
-    assert expected.keys() == computed.keys()
-    for name, array in expected.items():
-        error = np.linalg.norm(computed[name].reshape(array.shape) - array)
-        assert error <= tolerance(case) * max(np.linalg.norm(array), 1e-3), name
-
-
-@pytest.mark.parametrize("n_threads", [2, 3, 8])
-@pytest.mark.parametrize("adding", [False, True], ids=["set", "added"])
-def test_threads_give_the_same_bits(case: Case, adding: bool, n_threads: int) -> None:
-    """Each with its own part and its own scratch, all at the same time; gradients set, or added to what is there."""
-    values = draw(case)
-    start = gradients_to_add_to(case) if adding else None
-    alone, together = run_kernel(case, values, 1, start), run_kernel(case, values, n_threads, start)
-    for name, array in alone.items():
-        assert array.tobytes() == together[name].tobytes(), name
-
-
-def gradients_to_add_to(case: Case) -> dict[str, np.ndarray]:
-    generator, values = np.random.default_rng(2), draw(case)
-    return {
-        name: generator.standard_normal(values[name[2:]].shape).astype(np.float32) for name in differentiable(case)
-    }
-
-
-def test_added_gradients_start_where_they_are(case: Case) -> None:
-    values = draw(case)
-    alone, start = run_reference(case, values), gradients_to_add_to(case)
-    added = run_kernel(case, values, start=start)
-    for name, initial in start.items():
-        expected = alone[name] + initial
-        error = np.linalg.norm(added[name].reshape(expected.shape) - expected)
-        assert error <= tolerance(case) * max(np.linalg.norm(expected), 1e-3), name
 
 
 # What the backward kernels read besides the gradient that comes in; a bias, a table or a mask's input it never sees.
@@ -143,15 +74,6 @@ def some_of(n: int, most: int) -> list[int]:
     return sorted({*range(32), *range(0, n, stride), *range(n - 32, n)})
 
 
-def reached(case: Case, results: dict[str, np.ndarray]) -> set[str]:
-    """The directions with a result that is not finite."""
-    return {
-        "backward" if name.startswith("d/") else "forward"
-        for name, array in results.items()
-        if not np.isfinite(array).all()
-    }
-
-
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_a_nonfinite_element_reaches_a_result_of_every_direction_that_reads_it(case: Case, poison: float) -> None:
     """Unless the definition leaves it out: then it leaves no trace.
@@ -159,14 +81,14 @@ def test_a_nonfinite_element_reaches_a_result_of_every_direction_that_reads_it(c
     An infinity may end in one direction alone: a key of -inf is rightly given no weight, and spoils the backward.
     """
     run, values, read = Kernels(case), draw(case), reads(case)
-    assert reached(case, run(values)) == set()
+    assert reached(run(values)) == set()
     for name in sorted({*read["forward"], *read["backward"]}):
         flat = values[name].reshape(-1)
         left_out = {d: masked(case, values, name, d) for d in read if name in read[d]}
         for element in some_of(flat.size, most=700 if np.isnan(poison) else 150):
             expected = {direction for direction in left_out if not left_out[direction][element]}
             clean, flat[element] = flat[element], poison
-            found = reached(case, run(values))
+            found = reached(run(values))
             flat[element] = clean
             if np.isnan(poison):
                 assert found == expected, (name, element)

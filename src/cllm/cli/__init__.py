@@ -21,7 +21,7 @@ COMMANDS = (
     ("watch", "show the curves of runs in a browser as they go on"),
     ("replay", "compute again what stopped a run"),
     ("verify", "look whether a run or prepared data is as it was written"),
-    ("plugins", "list what is installed"),
+    ("plugins", "list what is installed, or begin a package of your own"),
     ("profile", "show where the time of a training step goes"),
     ("bench", "measure training over thread counts"),
     ("doctor", "show what this machine and this build can do"),

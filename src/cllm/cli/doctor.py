@@ -12,7 +12,9 @@ from cllm._kernels import cpu
 from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, print_json
 from cllm.errors import UsageError
+from cllm.hooks import api
 from cllm.machine import cores, default_threads, memory_limit
+from cllm.opened import ABI
 from cllm.version import __version__
 
 EXAMPLE = """\
@@ -34,6 +36,8 @@ def facts() -> dict[str, Any]:
     return {
         "cllm": __version__,
         "numerics": kernels.NUMERICS_VERSION,
+        "hooks_api": api.version(),
+        "kernel_abi": ABI,
         "python": platform.python_version(),
         "isa": kernels.ISA,
         "isa_reason": f"CLLM_ISA={env.isa()}" if env.isa() else f"best of {', '.join(cpu.instruction_sets())}",

@@ -16,7 +16,7 @@ def gathered(options: argparse.Namespace, config: Config | None = None) -> Plugi
     """The plugins that these options let in, and [plugins] allow of a config."""
     return build_manager(
         options.plugins, strict=options.strict_plugins, installed=not options.no_plugins,
-        allow=config.plugins.allow if config is not None else None,
+        allow=config.plugins.allow if config is not None else None, trace=options.trace_plugins,
     )
 
 

@@ -19,6 +19,8 @@ def add_plugin_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-plugins", action="store_true",
                         help="load nothing of installed packages, but for what -p names: plugins run code")
     parser.add_argument("--strict-plugins", action="store_true", help="fail where a plugin is broken, even if unused")
+    parser.add_argument("--trace-plugins", action="store_true",
+                        help="print each import of a plugin and each call of a hook, with its milliseconds")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from cllm.cli.gathering import gathered
 from cllm.cli.options import add_json, add_plugin_options, print_json
 from cllm.errors import count
 from cllm.hooks.calling import warn
-from cllm.hooks.manager import build_manager
 from cllm.verifying import Report, verify
 
 EXAMPLE = """\
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    report = verify(options.path, build_manager(options.plugins, strict=options.strict_plugins))
+    report = verify(options.path, gathered(options))
     if options.json:
         print_json({
             "path": str(report.path), "kind": report.kind, "sound": not report.problems, "counts": report.counts,

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 PROJECT = "cllm"
 
+# Within a version of the hooks (api.py) parameters are only added, which plugins may leave out. What will be gone with
+# the next is marked, and every plugin that uses it is told:
+# @hookspec(warn_on_impl_args={"old": DeprecationWarning("old will be gone with version 2 of the hooks; use new")})
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

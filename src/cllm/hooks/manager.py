@@ -5,6 +5,7 @@ There is no global manager: whoever builds one owns it. What a plugin can do sta
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -13,8 +14,10 @@ import pluggy
 
 from cllm.errors import CllmError, PluginError, UsageError, did_you_mean
 from cllm.hooks import found, hookspecs
+from cllm.hooks.api import Outdated, check_api
+from cllm.hooks.awaiting import awaited
 from cllm.hooks.blame import broken, who
-from cllm.hooks.calling import Events, implementations
+from cllm.hooks.calling import Events, implementations, traced
 from cllm.hooks.found import Found
 from cllm.hooks.making import Registered, problem
 from cllm.hooks.plugins import PluginRow, Plugins
@@ -45,64 +48,80 @@ REGISTRY: Mapping[str, type[Spec]] = {
 
 
 def build_manager(
-    plugins: Sequence[str] = (), strict: bool = False, *, installed: bool = True, allow: Sequence[str] | None = None
+    plugins: Sequence[str] = (), strict: bool = False, *, installed: bool = True, allow: Sequence[str] | None = None,
+    trace: bool = False,
 ) -> Plugins:
     """Gather cllm's own plugin, those of installed packages and those of `plugins`, the values of `-p`.
 
     "./file.py" and "package.module" add a plugin, "no:NAME" leaves one out. A plugin that is broken is left
     out and shown so in `Plugins.list()`; it is a PluginError if `plugins` names it, and any is with
     `strict`. Without `installed` nothing of installed packages is imported but what `plugins` names, and with `allow`
-    nothing but what these packages bring. Raises UsageError for a `-p` that makes no sense and PluginError for two
-    plugins, or two parts of one kind, with one name.
+    nothing but what these packages bring. One that is written for other hooks (api.py) is left out, too. With `trace`
+    each import and each call of a hook is printed, with its milliseconds.
+
+    Raises UsageError for a `-p` that makes no sense and PluginError for two plugins, or two parts of one kind, with
+    one name.
     """
-    candidates = _candidates(plugins, installed, allow)
+    chosen = candidates(plugins, installed, allow)
+    _refuse_twins([one for one, why_not in chosen if why_not is None])
     hooks = pluggy.PluginManager(hookspecs.PROJECT)
     hooks.add_hookspecs(hookspecs)
     rows: list[PluginRow] = []
     registered: dict[tuple[str, str], Registered] = {}
-    for candidate, why_not in candidates:
+    for candidate, why_not in chosen:
         if why_not is not None:
             rows.append(replace(_row(candidate, "left out"), problem=why_not or None))
             continue
         try:
-            specs = _take_in(hooks, candidate)
+            with awaited(who(candidate), candidate.name):
+                taken = _take_in(hooks, candidate, trace)
         except UsageError:  # there is nothing of this name
             raise
+        except Outdated as error:
+            if strict or candidate.demanded:
+                raise
+            rows.append(replace(_row(candidate, "left out"), problem=error.came))
+            continue
         except (Exception, SystemExit) as error:
             failed = _broken(candidate, error)
             if strict or candidate.demanded:
                 raise failed from error
             rows.append(replace(_row(candidate, "broken"), problem=str(failed).removeprefix(f"{failed.who}: ")))
             continue
-        if specs is None:
+        if taken is None:
             continue
+        specs, warned = taken
         for spec in specs:
             one = Registered(spec, candidate.name, candidate.distribution)
             _refuse_double(registered.setdefault((spec.kind, spec.name), one), one)
         provides = tuple(f"{spec.kind} {spec.name}" for spec in specs)
-        rows.append(replace(_row(candidate, "active"), provides=provides))
-    return Plugins(rows, registered, Events(hooks))
+        rows.append(replace(_row(candidate, "active"), provides=provides, warnings=warned))
+    return Plugins(rows, registered, Events(hooks, trace))
 
 
-def _candidates(
-    arguments: Sequence[str], installed: bool, allow: Sequence[str] | None
+def candidates(
+    arguments: Sequence[str], installed: bool = True, allow: Sequence[str] | None = None
 ) -> list[tuple[Found, str | None]]:
-    """Every plugin there is, and why it is not wanted, if so: cllm's own, installed ones by name, then those of -p."""
+    """Every plugin there is, and why it is not wanted, if so: cllm's own, installed ones by name, then those of -p.
+
+    The arguments are those of build_manager. Raises UsageError.
+    """
     without = {argument.removeprefix("no:") for argument in arguments if argument.startswith("no:")}
     asked = dict.fromkeys(argument for argument in arguments if not argument.startswith("no:"))
-    candidates = [found.builtin(), *found.installed()]
-    names = {candidate.name for candidate in candidates}
+    all_there = [found.builtin(), *found.installed()]
+    names = {candidate.name for candidate in all_there}
     # `-p NAME` of an installed plugin adds nothing, but demands that it works.
-    candidates = [replace(one, demanded=one.demanded or one.name in asked) for one in candidates]
-    candidates += [found.named(argument) for argument in asked if argument not in names]
-    _check_left_out(without, candidates)
-    reasons = {one: _reason(one, without, installed, allow) for one in candidates}
-    wanted = [one for one in candidates if reasons[one] is None]
+    all_there = [replace(one, demanded=one.demanded or one.name in asked) for one in all_there]
+    all_there += [found.named(argument) for argument in asked if argument not in names]
+    _check_left_out(without, all_there)
+    return [(one, _reason(one, without, installed, allow)) for one in all_there]
+
+
+def _refuse_twins(wanted: Sequence[Found]) -> None:
     for number, one in enumerate(wanted):
         for other in wanted[:number]:
             if one.name == other.name:
                 raise _twins(other, one)
-    return list(reasons.items())
 
 
 def _reason(one: Found, without: set[str], installed: bool, allow: Sequence[str] | None) -> str | None:
@@ -130,17 +149,33 @@ def _check_left_out(without: set[str], candidates: list[Found]) -> None:
             raise UsageError("-p", f"no:{name}", expected, did_you_mean(name, names, found.SEE_LIST))
 
 
-def _take_in(hooks: pluggy.PluginManager, candidate: Found) -> list[Spec] | None:
-    """Load and register a plugin and return its specs; on any error nothing of it stays. None: it was there before."""
-    plugin = candidate.load()
+def _registered(hooks: pluggy.PluginManager, plugin: object, name: str) -> tuple[str, ...]:
+    """Register a plugin; what is said of its hooks and parameters that will be gone. Its tests are told, too."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hooks.register(plugin, name)
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return tuple(str(one.message) for one in caught)
+
+
+def _take_in(hooks: pluggy.PluginManager, candidate: Found, trace: bool) -> tuple[list[Spec], tuple[str, ...]] | None:
+    """Load and register a plugin; its specs, and what is to be said of it. On any error nothing of it stays.
+
+    None: it was there before.
+    """
+    load = traced(candidate.load, f"import of plugin {candidate.name}") if trace else candidate.load
+    plugin = load()
+    check_api(plugin, who(candidate))
     if hooks.is_registered(plugin):  # a module that is named with -p and that an installed package has brought
         return None
-    hooks.register(plugin, candidate.name)
     try:
+        warned = _registered(hooks, plugin, candidate.name)
         _check_hooks(hooks, plugin, who(candidate))
-        return list(_specs(hooks, candidate))
+        return list(_specs(hooks, candidate, trace)), warned
     except BaseException:
-        hooks.unregister(plugin)
+        if hooks.is_registered(plugin):
+            hooks.unregister(plugin)
         raise
 
 
@@ -160,9 +195,9 @@ def _check_hooks(hooks: pluggy.PluginManager, plugin: object, plugin_name: str) 
             raise PluginError(plugin_name, came, "a plain function", "leave out wrapper=True: events change nothing")
 
 
-def _specs(hooks: pluggy.PluginManager, candidate: Found) -> Iterator[Spec]:
+def _specs(hooks: pluggy.PluginManager, candidate: Found, trace: bool) -> Iterator[Spec]:
     for hook, kind in REGISTRY.items():
-        for plugin, call in implementations(hooks, hook, {}):
+        for plugin, call in implementations(hooks, hook, {}, trace):
             if plugin == candidate.name:
                 for spec in call() or ():
                     if not isinstance(spec, kind):

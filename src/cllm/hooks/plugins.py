@@ -50,6 +50,7 @@ class PluginRow:
     state: Literal["active", "left out", "broken"]
     provides: tuple[str, ...] = ()  # such as "reducer tree"
     problem: str | None = None
+    warnings: tuple[str, ...] = ()  # of what it uses, and will be gone
 
 
 class Plugins:
