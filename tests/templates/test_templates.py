@@ -22,6 +22,7 @@ SMALL = "model.n_layer=1 model.n_embd=16 model.n_head=2 model.block_size=16 trai
         "train.eval_batches=1 schedule.warmup_steps=1"
 PYTHON = [(kind, False, "") for kind in KINDS if kind != "op"]
 OF_C = [(kind, True, compiler) for kind in COMPILED for compiler in ("cc", "clang")]
+CLANGS = ("clang", *(f"clang-{version}" for version in range(25, 13, -1)))  # as Debian names them
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Package:
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Made, and installed into a folder of its own beside the cllm that is tested."""
     kind, compiled, compiler = request.param
-    if compiled and shutil.which(compiler) is None:
+    names = CLANGS if compiler == "clang" else (compiler,)
+    found = next((name for name in names if shutil.which(name)), None)
+    if compiled and found is None:
         pytest.skip(f"no {compiler}")
     place = tmp_path_factory.mktemp("package")
     folder = create(kind, "moon", compiled, place / "cllm-moon", ())
@@ -55,7 +58,7 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         paths.append(str(home))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MYPYPATH": os.pathsep.join(paths)}
     if compiled:
-        environment["CC"] = compiler
+        environment["CC"] = str(found)
     made = Package(kind, compiled, folder, environment)
     how = ["--quiet", "--no-deps", "--no-build-isolation", "--no-compile", "--target", str(place / "site")]
     made.run("pip", "install", *how, str(folder))

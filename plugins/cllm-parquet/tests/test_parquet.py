@@ -12,6 +12,7 @@ import pytest
 from cllm.cli import main
 from cllm.errors import DataError
 from cllm.hooks.manager import build_manager
+from cllm.testing import check_dataset, check_import_budget
 from pyarrow import parquet
 
 from cllm_parquet.rows import ParquetConfig, ParquetDataset
@@ -40,6 +41,17 @@ def test_a_column_or_a_template_and_what_stands_behind(path: Path) -> None:
     assert [d.text[a:b] for d in dataset.documents() for a, b in d.answers] == ["one|", "|", "twö|"]
     with pytest.raises(ValueError, match="answers has 'x'"):
         ParquetConfig(source=str(path), answers=["x"])
+
+
+def test_it_keeps_to_what_is_asked_of_a_dataset_and_of_a_plugin(path: Path) -> None:
+    write(path, {"text": ["one", "two", "three"]})
+    broken = path.with_name("broken.parquet")
+    broken.write_bytes(b"PAR1 or not")
+    check_dataset(
+        lambda: ParquetDataset(ParquetConfig(source=str(path))),
+        bad={"broken": lambda: ParquetDataset(ParquetConfig(source=str(broken)))},
+    )
+    check_import_budget("cllm_parquet")
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from cllm.hooks import DatasetSpec, hookimpl
 
+cllm_api = ">=1,<2"  # the versions of cllm's hooks for which this is written
+
 
 @hookimpl
 def cllm_register_datasets() -> Iterator[DatasetSpec]:
