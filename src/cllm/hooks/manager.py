@@ -22,6 +22,7 @@ from cllm.hooks.specs import (
     CheckSpec,
     DatasetSpec,
     InitializerSpec,
+    MetricSpec,
     ModelSpec,
     OptimizerSpec,
     ReducerSpec,
@@ -41,6 +42,7 @@ REGISTRY: Mapping[str, type[Spec]] = {
     "cllm_register_optimizers": OptimizerSpec,
     "cllm_register_schedules": ScheduleSpec,
     "cllm_register_sinks": SinkSpec,
+    "cllm_register_metrics": MetricSpec,
 }
 
 

@@ -130,6 +130,12 @@ class SinkSpec(Spec):
     kind = "sink"
 
 
+class MetricSpec(Spec):
+    """A number to log, `[metrics.LABEL] name`. Factory: (config) -> Metric."""
+
+    kind = "metric"
+
+
 SPECS: tuple[type[Spec], ...] = (
     DatasetSpec,
     TokenizerSpec,
@@ -140,4 +146,5 @@ SPECS: tuple[type[Spec], ...] = (
     OptimizerSpec,
     ScheduleSpec,
     SinkSpec,
+    MetricSpec,
 )
