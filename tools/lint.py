@@ -49,6 +49,7 @@ EXEMPT = (
     ("src/cllm/interrupts.py", "current_thread", "Python's signals come to its main thread alone"),
     ("src/cllm/watching.py", "current_thread", "Python's signals come to its main thread alone"),
     ("src/cllm/profiling", "", "seconds and rates, which are shown and decide nothing"),
+    ("plugins/cllm-crystal/benchmarks", "", "means of losses, which are printed; no run reads them"),
     ("benchmarks", "", "they time peers and print; no run reads what they compute"),
 )
 

@@ -72,7 +72,7 @@ def test_what_cannot_measure_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "todo"),
-    [("robust.no_such", "pip install ./plugins/cllm-robust"), ("mine", "load the plugin that has it: -p FILE")],
+    [("crystal.no_such", "pip install ./plugins/cllm-crystal"), ("mine", "load the plugin that has it: -p FILE")],
 )
 def test_where_there_is_none_the_error_says_what_brings_one(
     name: str, todo: str, monkeypatch: pytest.MonkeyPatch

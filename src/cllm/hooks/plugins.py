@@ -20,7 +20,8 @@ from cllm.hooks.protocols import StabilityCheck
 
 # Names that begin so come from a package of this name, which may not be installed. It is in plugins/, and on no index.
 KNOWN_PACKAGES: Mapping[str, str] = {
-    "parquet.": "cllm-parquet", "robust.": "cllm-robust", "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
+    "crystal.": "cllm-crystal", "parquet.": "cllm-parquet", "robust.": "cllm-robust",
+    "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
 }
 
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
