@@ -38,8 +38,8 @@ def leave_half_way(settings: Any, out: Path) -> None:
         next(report for report in trainer if report.step == 7)
 
 
-def finish(settings: Any, out: Path) -> None:
-    with cllm.Trainer(settings, resume=out) as trainer:
+def finish(settings: Any, out: Path, **options: Any) -> None:
+    with cllm.Trainer(settings, resume=out, **options) as trainer:
         assert trainer.state.step == 5
         list(trainer)
 

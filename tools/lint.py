@@ -50,6 +50,7 @@ EXEMPT = (
     ("src/cllm/watching.py", "current_thread", "Python's signals come to its main thread alone"),
     ("src/cllm/profiling", "", "seconds and rates, which are shown and decide nothing"),
     ("src/cllm/testing", "", "what tests compute; no run does"),
+    ("plugins/cllm-crystal/benchmarks", "", "means of losses, which are printed; no run reads them"),
     ("benchmarks", "", "they time peers and print; no run reads what they compute"),
 )
 

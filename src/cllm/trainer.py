@@ -18,7 +18,7 @@ from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
 from cllm.debug import Debug
 from cllm.earlier import Earlier
-from cllm.engine import Interrupted, ReducerFailed
+from cllm.engine import Batch, Interrupted, ReducerFailed
 from cllm.errors import CheckpointError, InstabilityAbort
 from cllm.evaluate import Evaluation
 from cllm.facts import facts_of
@@ -37,6 +37,7 @@ from cllm.meter import Meter
 from cllm.progress import Pace
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
+from cllm.views import view_of
 from cllm.watching import Watching, told
 
 
@@ -110,6 +111,7 @@ class Trainer:
         self.folder.cut_after(self.state.batch_index)
         self.folder.write_config(to_toml(self.config))
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
+        self.metrics = self.plugins.make_metrics(self.config.metrics)
         self.ledger = self.folder.open_ledger()
         self.ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())
         self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
@@ -182,6 +184,7 @@ class Trainer:
                 decision="drop" if updated and decision.shards else decision.kind, reasons=decision.reasons,
                 digest=state.digest() if updated and self._is_due("digest") else None,
                 dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
+                metrics=self._metrics(batch) if updated else {},
             )
             self._tell(report, made.is_news)
             if decision.kind == "rewind":
@@ -208,6 +211,12 @@ class Trainer:
         if validation:
             self.state.course.evaluated(validation.loss)
         return measured(self.parts, validation)
+
+    def _metrics(self, batch: Batch) -> dict[str, float]:
+        """What plugins have to say of the batch of an update, at steps that are logged."""
+        if not self.metrics or not self._is_due("log"):
+            return {}
+        return self.metrics.measure(view_of(batch, self.state.step))
 
     @property
     def is_over(self) -> bool:
@@ -336,9 +345,11 @@ class Trainer:
         return f"{state} is saved in {self.folder.path}"
 
     def _is_due(self, what: str) -> bool:
-        """Whether this step is one to evaluate, digest or save at; the last one of the run always is."""
+        """Whether this step is one to log, evaluate, digest or save at; the last one of the run always is."""
         train, saving = self.config.train, self.config.checkpoint
-        every = {"eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every}[what]
+        every = {
+            "log": train.log_every, "eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every,
+        }[what]
         return self.is_over or (every > 0 and self.state.step % every == 0)
 
     def _tell(self, report: StepReport, is_news: bool) -> None:

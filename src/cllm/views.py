@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, kernels
 from cllm.engine import Batch, Engine, Gradient
-from cllm.hooks.reports import GradientView, Magnitude, ShardView, Spoilt, UpdatedView, UpdateView
+from cllm.hooks.reports import BatchView, GradientView, Magnitude, ShardView, Spoilt, UpdatedView, UpdateView
 from cllm.program import Program
 from cllm.state import TrainState, first_non_finite
 
 Float32 = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
+
+
+def view_of(batch: Batch, step: int) -> BatchView:
+    """A batch as metrics see it, after the update that made it `step` of them."""
+    return BatchView(
+        step=step, batch_index=batch.index, inputs=_read_only(batch.inputs), targets=_read_only(batch.targets),
+        weights=_read_only(batch.weights),
+    )
 
 
 class Views:
@@ -122,6 +132,12 @@ class Change:
             return self._norms.of(name) / before if before > 0.0 else None
 
         return ratio
+
+
+def _read_only(array: NDArray[T]) -> NDArray[T]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _not_measured(name: str) -> None:

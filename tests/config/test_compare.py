@@ -40,6 +40,7 @@ def test_the_lists_name_keys_that_exist() -> None:
         ("train.threads=2", []),
         ("train.eval_every=1", []),
         ("sinks.console=false", []),
+        ("metrics.mine=true", []),
         ("checkpoint.keep=9", []),
         ("name=other", []),
         ("train.seed=2", [("train.seed", 1337, 2)]),

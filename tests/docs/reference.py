@@ -38,7 +38,7 @@ FOLDER = DOCS / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
     "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule",
-    "Sink",
+    "Sink", "Metric",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
@@ -129,7 +129,7 @@ def protocol_methods() -> Iterator[str]:
 def values() -> Iterator[str]:
     for kind in (
         reports.ShardView, reports.GradientView, reports.Magnitude, reports.Past, reports.UpdateView,
-        reports.UpdatedView, reports.StepReport, reports.RunInfo,
+        reports.UpdatedView, reports.BatchView, reports.StepReport, reports.RunInfo,
     ):
         yield f"\n### {kind.__name__}\n\n{line(kind.__doc__)}\n"
         lines = re.findall(r"^    (\w+): (.+?)(?:  # (.*))?$", inspect.getsource(kind), re.MULTILINE)

@@ -105,7 +105,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"|python -m benchmarks\.builds "  # compiles for minutes
         r"|apt-get install "
         r"|pkill -USR1 "  # to a run that has to go on meanwhile
-        r"|cllm plugins show (hf|parquet|robust|tensorboard|zclip)$|cd plugins/cllm-\w+ "  # installed in tox's
+        r"|cllm plugins show (crystal|hf|parquet|robust|tensorboard|zclip)$|cd plugins/cllm-\w+ "  # installed in tox's
         r"|cllm prepare (parquet\.rows|hf\.dataset|text book\.txt --tokenizer hf\.tokenizer) "  # environment plugins
         r"|docker (build|run) "  # needs a daemon
         r"|tensorboard --logdir "  # serves until it is stopped

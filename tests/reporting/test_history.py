@@ -46,6 +46,13 @@ def test_where_a_run_went_back_the_last_of_each_step_counts(tmp_path: Path) -> N
     assert history.seconds == pytest.approx(0.08)  # what was given up took time all the same
 
 
+def test_metrics_come_by_label_and_what_a_run_gave_up_is_forgotten(tmp_path: Path) -> None:
+    steps = [{"step": n, "metrics": {"a": 0.5 * n, "b": math.nan}} for n in (2, 4, 6)]
+    history = history_of(tmp_path, *steps, {"step": 5}, {"step": 6, "metrics": {"a": 9.0}})
+    assert history.metrics["a"] == [(2, 1.0), (4, 2.0), (6, 9.0)]
+    assert [step for step, _ in history.metrics["b"]] == [2, 4] and all(x != x for _, x in history.metrics["b"])
+
+
 def test_what_is_no_number_is_a_gap(tmp_path: Path) -> None:
     history = history_of(
         tmp_path, {"step": 1, "loss": math.nan, "validation_loss": math.inf}, {"step": 2, "gradient_norm": -math.inf},

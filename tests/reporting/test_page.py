@@ -92,6 +92,19 @@ def test_runs_with_one_config_differ_in_nothing_and_are_named_by_their_paths(run
     assert "<p>In nothing.</p>" in text and f"{tmp_path / 'one'}" in text
 
 
+def test_metrics_have_a_figure_each_for_all_runs(runs: Path, tmp_path: Path) -> None:
+    for name, label in (("a", "similar"), ("b", "similar"), ("c", WILD)):
+        shutil.copytree(runs / "one", tmp_path / name)
+        with (tmp_path / name / "metrics.jsonl").open("a") as file:
+            file.writelines(line_of(vars(a_report(step=step, metrics={label: 0.1 * step}))) + "\n" for step in (13, 14))
+    text = text_of(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    figures = re.findall(r"<figure>.*?</figure>", text)
+    assert len(figures) == 8 and WILD not in text
+    assert [set(re.findall(r'<path class="thick (c\d) d0" d="M[\d.]+,[\d.]+L', one)) for one in figures[6:]] == [
+        {"c2"}, {"c0", "c1"}
+    ]
+
+
 def test_what_checks_decided_is_marked_and_told(runs: Path) -> None:
     text = text_of(runs / "spiky")
     assert re.search(r'<g class="mark c0 d0"><title>(\d+ skips|skip at)', text)

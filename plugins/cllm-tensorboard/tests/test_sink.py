@@ -39,6 +39,11 @@ def test_every_number_of_a_report_is_a_curve(tmp_path: Path) -> None:
     assert curves["speed/tokens_per_second"] == [(1, 76_800.0), (2, 76_800.0)]
 
 
+def test_metrics_are_curves_whenever_there_are_some(tmp_path: Path) -> None:
+    write(tmp_path, {"step": 4, "metrics": {"a": 0.5}}, {"step": 5}, {"step": 8, "metrics": {"a": 0.25}}, every=10)
+    assert shown(tmp_path) == {"metrics/a": [(4, 0.5), (8, 0.25)]}
+
+
 def test_the_files_are_of_the_format_that_can_be_taken_back(tmp_path: Path) -> None:
     write(tmp_path, {"step": 8})
     (path,) = (tmp_path / "tensorboard").iterdir()

@@ -49,6 +49,7 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
         reducer=_part(_table(values, "reducer"), "[reducer]", "tree"),
         checks=_labelled(_table(values, "checks"), "checks", DEFAULT_CHECKS),
         sinks=_labelled(_table(values, "sinks"), "sinks", DEFAULT_SINKS),
+        metrics=_labelled(_table(values, "metrics"), "metrics", {}),
         checkpoint=to_struct(CheckpointConfig, _table(values, "checkpoint"), "[checkpoint]"),
         dist=to_struct(DistConfig, _table(values, "dist"), "[dist]"),
         plugins=to_struct(PluginsConfig, _table(values, "plugins"), "[plugins]"),
@@ -96,7 +97,8 @@ def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) 
                 del parts[label]
             case False:
                 came = f"[{key}] {label} = false"
-                raise ConfigError("config", came, f"a default, {' or '.join(defaults)}", did_you_mean(label, defaults))
+                wanted = f"a default, {' or '.join(defaults)}" if defaults else "a table, or true"
+                raise ConfigError("config", came, wanted, did_you_mean(label, defaults, "leave it out"))
             case True:
                 parts[label] = _part({}, f"[{key}.{label}]", default=label)
             case Mapping():

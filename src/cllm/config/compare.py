@@ -53,6 +53,7 @@ FREE_ON_RESUME = (
     "train.inject_nan_in",
     "checkpoint.",
     "sinks.",
+    "metrics.",
     "dist.",
     "plugins.",
 )

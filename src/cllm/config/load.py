@@ -88,6 +88,9 @@ def to_mapping(config: Config) -> dict[str, Any]:
     for key, defaults in (("checks", DEFAULT_CHECKS), ("sinks", DEFAULT_SINKS)):
         absent = {label: False for label in defaults if label not in tables[key]}
         tables[key] = absent | {label: _part_table(part) for label, part in getattr(config, key).items()}
+    tables["metrics"] = {label: _part_table(part) for label, part in config.metrics.items()}
+    if not config.metrics:
+        del tables["metrics"]
     for key in ("options", "tokenizer_options"):
         if not tables["data"][key]:
             del tables["data"][key]

@@ -227,6 +227,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reducer: how the gradients of shards are combined, likewise
     checks: tables by label, which is the name unless there is one; finite is always there, clip and spike unless false
     sinks: tables by label, likewise; console and jsonl are there unless set to false
+    metrics: numbers to log beside cllm's own, which plugins bring: tables by label, likewise
     checkpoint: when states are saved and which are kept
     dist: how several processes work together
     plugins: whose code may run
@@ -242,6 +243,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reducer: Part = field(default_factory=lambda: Part("tree"))
     checks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_CHECKS))
     sinks: dict[str, Part] = field(default_factory=lambda: dict(DEFAULT_SINKS))
+    metrics: dict[str, Part] = field(default_factory=dict)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     dist: DistConfig = field(default_factory=DistConfig)
     plugins: PluginsConfig = field(default_factory=PluginsConfig)

@@ -3,7 +3,8 @@
 Reading order: hookspecs (what a plugin can implement, with an example), specs (what it hands over),
 protocols (what the objects made from specs must do), verdicts (what a check answers), reports (what plugins
 are told); and on cllm's own side manager (gathers the plugins), found (where they come from), making (spec
-and options to object), calling (checks and sinks that may fail), blame (whose failure an exception is).
+and options to object), calling (checks and sinks that may fail), metrics (numbers that may fail), blame (whose failure
+an exception is).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cllm.hooks.protocols import (
     FoldReducer,
     GatherReducer,
     Initializer,
+    Metric,
     Optimizer,
     Reducer,
     Schedule,
@@ -24,6 +26,7 @@ from cllm.hooks.protocols import (
     Tokenizer,
 )
 from cllm.hooks.reports import (
+    BatchView,
     GradientView,
     Magnitude,
     Past,
@@ -38,6 +41,7 @@ from cllm.hooks.specs import (
     CheckSpec,
     DatasetSpec,
     InitializerSpec,
+    MetricSpec,
     ModelSpec,
     OptimizerSpec,
     ReducerSpec,
@@ -61,6 +65,7 @@ from cllm.hooks.verdicts import (
 
 __all__ = [
     "Abort",
+    "BatchView",
     "CheckSpec",
     "Clip",
     "CompiledReducer",
@@ -76,6 +81,8 @@ __all__ = [
     "InitializerSpec",
     "LowerLR",
     "Magnitude",
+    "Metric",
+    "MetricSpec",
     "ModelSpec",
     "Ok",
     "Optimizer",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         CheckSpec,
         DatasetSpec,
         InitializerSpec,
+        MetricSpec,
         ModelSpec,
         OptimizerSpec,
         ReducerSpec,
@@ -95,6 +96,11 @@ def cllm_register_schedules() -> Iterable[ScheduleSpec]:  # type: ignore[empty-b
 @hookspec
 def cllm_register_sinks() -> Iterable[SinkSpec]:  # type: ignore[empty-body]
     """Yield places for reports: `[sinks.LABEL] name = NAME`."""
+
+
+@hookspec
+def cllm_register_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Yield numbers to log beside cllm's own: `[metrics.LABEL] name = NAME`."""
 
 
 # Event hooks: called while a run goes on, at most a few times a step. They get frozen values, return nothing and

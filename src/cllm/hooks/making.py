@@ -26,6 +26,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("learning_rate", "init", "step", "state_dict", "load_state_dict"),
     "schedule": ("__call__",),
     "sink": ("emit", "close"),
+    "metric": ("measure",),
     "reducer": ("kind",),
     "fold": ("merge", "finish"),
     "gather": ("combine",),

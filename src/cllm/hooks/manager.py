@@ -25,6 +25,7 @@ from cllm.hooks.specs import (
     CheckSpec,
     DatasetSpec,
     InitializerSpec,
+    MetricSpec,
     ModelSpec,
     OptimizerSpec,
     ReducerSpec,
@@ -44,6 +45,7 @@ REGISTRY: Mapping[str, type[Spec]] = {
     "cllm_register_optimizers": OptimizerSpec,
     "cllm_register_schedules": ScheduleSpec,
     "cllm_register_sinks": SinkSpec,
+    "cllm_register_metrics": MetricSpec,
 }
 
 

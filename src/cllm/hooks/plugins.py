@@ -15,12 +15,13 @@ from cllm.errors import ConfigError, did_you_mean
 from cllm.hooks.calling import Events, Sinks
 from cllm.hooks.hookspecs import PROJECT
 from cllm.hooks.making import Registered
+from cllm.hooks.metrics import Metrics
 from cllm.hooks.protocols import StabilityCheck
 
 # Names that begin so come from a package of this name, which may not be installed. It is in plugins/, and on no index.
 KNOWN_PACKAGES: Mapping[str, str] = {
-    "hf.": "cllm-hf", "parquet.": "cllm-parquet", "robust.": "cllm-robust", "tensorboard": "cllm-tensorboard",
-    "zclip.": "cllm-zclip",
+    "crystal.": "cllm-crystal", "hf.": "cllm-hf", "parquet.": "cllm-parquet", "robust.": "cllm-robust",
+    "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
 }
 
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
@@ -34,6 +35,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "optimizer": ("[optimizer] name", "[optimizer]"),
     "schedule": ("[schedule] name", "[schedule]"),
     "sink": ("[sinks.{}] name", "[sinks.{}]"),
+    "metric": ("[metrics.{}] name", "[metrics.{}]"),
 }
 
 Record = list[dict[str, str]]
@@ -103,7 +105,7 @@ class Plugins:
         """Return the object that `part` names, made with its options.
 
         `offers` are values of the host: a config field of that name that `part` leaves out takes one.
-        `label` is the part's in [checks] or [sinks]. Raises ConfigError for names and options, PluginError
+        `label` is the part's in [checks], [sinks] or [metrics]. Raises ConfigError for names and options, PluginError
         for a plugin that fails.
         """
         return self.find(kind, part.name, label).make(part.options, _place(kind, part, label)[1], offers)
@@ -125,6 +127,11 @@ class Plugins:
             for label, part in parts.items()
         })
 
+    def make_metrics(self, parts: Mapping[str, Part]) -> Metrics:
+        """Return the metrics of a run by label."""
+        made = {label: self.make("metric", part, label=label) for label, part in parts.items()}
+        return Metrics(made, {label: self._titled("metric", part, label) for label, part in parts.items()})
+
     def complete(self, config: Config, n_steps: int | None = None) -> Config:
         """Return `config` with every option of its parts written out, defaults included; completing again is no change.
 
@@ -143,6 +150,7 @@ class Plugins:
             schedule=self._completed("schedule", config.schedule, decay_steps=n_steps),
             reducer=self._completed("reducer", config.reducer),
             checks={label: self._completed("check", part, label) for label, part in config.checks.items()},
+            metrics={label: self._completed("metric", part, label) for label, part in config.metrics.items()},
         )
 
     def fire(self, event: str, **values: Any) -> None:
@@ -192,7 +200,8 @@ class Plugins:
         if missing:
             came += f", while there are plugins that were not loaded: {'; '.join(missing)}"
         names = self.names(kind)
-        return ConfigError("config", came, choices(names), _advice(name, names))
+        wanted = choices(names) if names else f"a {kind} that a plugin brings, and there is none"
+        return ConfigError("config", came, wanted, _advice(name, names))
 
 
 def _advice(name: str, names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from cllm.hooks.reports import StepReport
+from cllm.hooks.reports import BatchView, StepReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,3 +214,13 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """The run is over or stopped; also called after an error."""
+
+
+class Metric(Protocol):
+    """A number of one's own in the reports. It decides nothing; one that raises is left out from then on, and said so.
+
+    It keeps nothing either: what it knows of earlier steps would be lost when a run resumes.
+    """
+
+    def measure(self, batch: BatchView) -> float:
+        """Return the number. Called after each update whose number `[train] log_every` divides, and after the last."""

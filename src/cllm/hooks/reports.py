@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,17 @@ class UpdatedView:
     update_ratio: Callable[[str], float | None]  # norm of the change over that before; None: not measured, or from 0
 
 
+@dataclass(frozen=True, eq=False)
+class BatchView:
+    """The batch that an update was made of: B sequences of T tokens, in arrays that cannot be written to."""
+
+    step: int  # updates done, this one included
+    batch_index: int
+    inputs: NDArray[np.int32]  # (B, T) token ids, 0 where there is padding
+    targets: NDArray[np.int32]  # (B, T), the tokens that follow; -1: not counted
+    weights: NDArray[np.float32]  # (B, T), of the targets, 0 where not counted
+
+
 @dataclass(frozen=True)
 class StepReport:
     """One step, after its update or after the decision against it."""
@@ -142,3 +157,4 @@ class StepReport:
     dropped: tuple[int, ...] = ()  # shards that were left out
     evaluations: Mapping[str, float] = field(default_factory=dict)  # losses over [data.evaluate], by name
     sample: str | None = None  # what the model wrote after the evaluation, the prompt left out
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of [metrics], by label, at steps that are logged

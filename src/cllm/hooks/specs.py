@@ -131,6 +131,12 @@ class SinkSpec(Spec):
     kind = "sink"
 
 
+class MetricSpec(Spec):
+    """A number to log, `[metrics.LABEL] name`. Factory: (config) -> Metric."""
+
+    kind = "metric"
+
+
 SPECS: tuple[type[Spec], ...] = (
     DatasetSpec,
     TokenizerSpec,
@@ -141,4 +147,5 @@ SPECS: tuple[type[Spec], ...] = (
     OptimizerSpec,
     ScheduleSpec,
     SinkSpec,
+    MetricSpec,
 )

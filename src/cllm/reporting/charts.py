@@ -10,7 +10,7 @@ from cllm.figures import known
 from cllm.markup import COLOURS, Markup
 from cllm.reporting.plot import Curve, Mark, plot, style_of
 from cllm.reporting.runs import Run
-from cllm.reporting.thinning import means, thinned
+from cllm.reporting.thinning import Point, means, thinned
 
 LIGHTER = ("#6db3e8", "#f0965a", "#7cc47f", "#c39be0", "#ec8aa0")  # on a dark page
 
@@ -46,6 +46,7 @@ class Figure:
     at_least: tuple[float, ...] = ()  # what the axis has in any case
     has_marks: bool = False
     is_restless: bool = False  # so that its means are drawn over it
+    is_metric: bool = False  # then `column` is its label in [metrics]
 
 
 FIGURES = (
@@ -59,14 +60,14 @@ FIGURES = (
 
 
 def charts(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
-    """Every figure as HTML; none where no step was reported."""
+    """Every figure as HTML, those of metrics last; none where no step was reported."""
     last = max((run.history.steps[-1] for run in runs if run.history.steps), default=0)
     if not last:
         return
     marks = [mark for number, run in enumerate(runs) for mark in _marks(run, labels[number], number, len(runs))]
     last = max(last, *(mark.step for mark in marks), 1)
     keys = "".join(key(label, number) for number, label in enumerate(labels)) if len(runs) > 1 else ""
-    for figure in FIGURES:
+    for figure in (*FIGURES, *_of_metrics(runs)):
         curves = [curve for number, run in enumerate(runs) for curve in _curves(figure, run, labels[number], number)]
         over = "; thick: " + ", ".join(sorted({curve.what for curve in curves if curve.what}))
         unit = figure.unit + (over if any(curve.what for curve in curves) else "")
@@ -74,13 +75,22 @@ def charts(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
             f"{figure.heading}, {figure.unit}", curves, marks if figure.has_marks else (), last, figure.at_least
         )
         legend = f"<br>{keys}" if keys else ""
-        caption = f"<figcaption><b>{figure.heading}</b> <small>{escape(unit)}</small>{legend}</figcaption>"
+        caption = f"<figcaption><b>{escape(figure.heading)}</b> <small>{escape(unit)}</small>{legend}</figcaption>"
         yield f"<figure>{caption}{picture}</figure>"
+
+
+def _of_metrics(runs: Sequence[Run]) -> Iterator[Figure]:
+    """One for each label that any of the runs has."""
+    for label in sorted({label for run in runs for label in run.history.metrics}):
+        yield Figure(label, "a metric of a plugin", label, is_metric=True)
 
 
 def _curves(figure: Figure, run: Run, label: str, number: int) -> Iterator[Curve]:
     """The curve of the column, thin where there is another to be drawn over it."""
     history = run.history
+    if figure.is_metric:
+        yield Curve(label, number, _thinned(history.metrics.get(figure.column, [])))
+        return
     values = history.columns[figure.column]
     over = means(history.steps, values) if figure.is_restless else []
     what = "mean"
@@ -91,7 +101,11 @@ def _curves(figure: Figure, run: Run, label: str, number: int) -> Iterator[Curve
         yield Curve(label, number, over, what)
     if figure.column == "loss":
         for name, found in history.others.items():
-            yield Curve(label, number, thinned([step for step, _ in found], [loss for _, loss in found]), name)
+            yield Curve(label, number, _thinned(found), name)
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[Point]:
+    return thinned([step for step, _ in points], [value for _, value in points])
 
 
 def _marks(run: Run, label: str, number: int, n_runs: int) -> Iterator[Mark]:

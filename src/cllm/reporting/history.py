@@ -40,6 +40,7 @@ class Line(msgspec.Struct):
     clip: Value = None
     evaluations: dict[str, Value] = {}
     sample: str | None = None
+    metrics: dict[str, Value] = {}
     decision: str = "step"
     reasons: tuple[str, ...] = ()
 
@@ -63,6 +64,7 @@ class History:
     evaluated: array[int] = field(default_factory=lambda: array("q"))  # steps after which there was an evaluation
     validation: array[float] = field(default_factory=lambda: array("d"))  # the loss that it found
     others: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # by name: step and loss of other texts
+    metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # by label: step and number
     samples: list[tuple[int, str]] = field(default_factory=list)  # step and what the model wrote then
     events: list[Event] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # of decisions, and of clipped updates
@@ -91,6 +93,8 @@ class History:
                 self.validation.append(finite(line.validation_loss))
             for name, loss in line.evaluations.items():
                 self.others.setdefault(name, []).append((line.step, finite(loss)))
+            for label, number in line.metrics.items():
+                self.metrics.setdefault(label, []).append((line.step, finite(number)))
             if line.sample is not None:
                 self._keep(line.step, line.sample)
 
@@ -123,13 +127,18 @@ class History:
             kept = bisect_left(self.evaluated, step)
             del self.evaluated[kept:], self.validation[kept:]
             self.samples = [one for one in self.samples if one[0] < step]
-            self.others = {name: [one for one in found if one[0] < step] for name, found in self.others.items()}
+            self.others = _before(step, self.others)
+            self.metrics = _before(step, self.metrics)
 
     def _keep(self, step: int, sample: str) -> None:
         """Of many samples every second one, and again; the last is always there."""
         if len(self.samples) >= MOST_SAMPLES:
             del self.samples[1::2]
         self.samples.append((step, sample))
+
+
+def _before(step: int, found: dict[str, list[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
+    return {name: [one for one in points if one[0] < step] for name, points in found.items()}
 
 
 def finite(value: Value) -> float:

@@ -61,6 +61,8 @@ class TensorboardSink:
         if made and (step % self._every == 0 or report.validation_loss is not None or step == report.n_steps):
             values = {tag: getattr(report, name) for tag, name in CURVES.items()}
             file.add_numbers({tag: value for tag, value in values.items() if value is not None}, step)
+        if report.metrics:
+            file.add_numbers({f"metrics/{label}": number for label, number in report.metrics.items()}, step)
 
     def close(self) -> None:
         """Bring everything to the disk; closing twice is allowed."""
