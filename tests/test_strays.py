@@ -16,7 +16,9 @@ import pytest
 from tests.layers import ROOT
 
 FOLDERS = ("tools", "benchmarks", "tests", "plugins", "configs", "docs", ".ci")
-STARTS = ("README.md", "CONTRIBUTING.md", "tox.ini", "pyproject.toml", ".ci/run", "test_*.py", "conftest.py")
+STARTS = (
+    "README.md", "CONTRIBUTING.md", "tox.ini", "pyproject.toml", "MANIFEST.in", ".ci/run", "test_*.py", "conftest.py",
+)
 MADE = ("build", "dist", "__pycache__", "*.egg-info", ".*_cache")  # by builds and tests
 MARKERS = ("py.typed", "*.pyi", "tests/*/__init__.py", "tests/__init__.py")  # being there is their use
 

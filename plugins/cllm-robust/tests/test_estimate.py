@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
+import cllm
 import numpy as np
 import pytest
 from cllm.abi import as_python
@@ -199,6 +201,17 @@ def test_numpy_gives_the_same_bits(name: str, n_shards: int, n: int) -> None:
         expected = np.empty(n, dtype=np.float32)
         robust_sum(gradients, weights, expected, trim)
         assert bits(combined(reducer, gradients, weights)) == bits(expected)
+
+
+@pytest.mark.parametrize(
+    ("copy", "original"),
+    [
+        ("include/cllm/kernel_abi.h", Path(cllm.get_include(), "cllm", "kernel_abi.h")),
+        ("src/cllm_robust/abi.pxd", Path(cllm.get_include()).parent / "_kernels" / "abi.pxd"),
+    ],
+)
+def test_the_copies_of_the_abi_are_those_of_the_cllm_that_is_tested_with(copy: str, original: Path) -> None:
+    assert (Path(__file__).parent.parent / copy).read_text() == original.read_text()
 
 
 @pytest.mark.parametrize("n", range(1, 13))

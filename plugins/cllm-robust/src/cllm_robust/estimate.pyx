@@ -9,7 +9,7 @@ slices, threads and instruction sets change no bit.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t
 
-from cllm._kernels.abi cimport CLLM_ABI_MAJOR, CLLM_ABI_MINOR, CLLM_OK, cllm_reducer
+from cllm_robust.abi cimport CLLM_ABI_MAJOR, CLLM_ABI_MINOR, CLLM_OK, cllm_reducer
 
 cdef enum:
     BLOCK = 512        # elements of every shard that are sorted at a time: they stay in the first cache
