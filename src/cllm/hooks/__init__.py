@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from cllm.hooks.hookspecs import hookimpl
 from cllm.hooks.protocols import (
+    Communicator,
     Dataset,
     Document,
     FoldReducer,
@@ -35,6 +36,7 @@ from cllm.hooks.reports import (
 )
 from cllm.hooks.specs import (
     CheckSpec,
+    CommunicatorSpec,
     DatasetSpec,
     InitializerSpec,
     ModelSpec,
@@ -62,6 +64,8 @@ __all__ = [
     "Abort",
     "CheckSpec",
     "Clip",
+    "Communicator",
+    "CommunicatorSpec",
     "Dataset",
     "DatasetSpec",
     "Decision",

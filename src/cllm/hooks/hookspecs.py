@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cllm.hooks.reports import RunInfo, StepReport
     from cllm.hooks.specs import (
         CheckSpec,
+        CommunicatorSpec,
         DatasetSpec,
         InitializerSpec,
         ModelSpec,
@@ -92,6 +93,11 @@ def cllm_register_schedules() -> Iterable[ScheduleSpec]:  # type: ignore[empty-b
 @hookspec
 def cllm_register_sinks() -> Iterable[SinkSpec]:  # type: ignore[empty-body]
     """Yield places for reports: `[sinks.LABEL] name = NAME`."""
+
+
+@hookspec
+def cllm_register_communicators() -> Iterable[CommunicatorSpec]:  # type: ignore[empty-body]
+    """Yield ways for several processes to train together: `[dist] communicator = NAME`."""
 
 
 # Event hooks: called while a run goes on, at most a few times a step. They get frozen values, return nothing and

@@ -20,6 +20,7 @@ from cllm.hooks.making import Registered, problem
 from cllm.hooks.plugins import PluginRow, Plugins
 from cllm.hooks.specs import (
     CheckSpec,
+    CommunicatorSpec,
     DatasetSpec,
     InitializerSpec,
     ModelSpec,
@@ -41,6 +42,7 @@ REGISTRY: Mapping[str, type[Spec]] = {
     "cllm_register_optimizers": OptimizerSpec,
     "cllm_register_schedules": ScheduleSpec,
     "cllm_register_sinks": SinkSpec,
+    "cllm_register_communicators": CommunicatorSpec,
 }
 
 

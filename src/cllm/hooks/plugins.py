@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from cllm.config import FAMILY_OPTIONS, Config, ModelConfig, Part
+from cllm.config import FAMILY_OPTIONS, Config, DistConfig, ModelConfig, Part
 from cllm.config.convert import choices, shown
 from cllm.errors import ConfigError, did_you_mean
 from cllm.hooks.calling import Events, Sinks
 from cllm.hooks.hookspecs import PROJECT
 from cllm.hooks.making import Registered
-from cllm.hooks.protocols import StabilityCheck
+from cllm.hooks.protocols import Communicator, StabilityCheck
 
 # Names that begin so come from a package of this name, which may not be installed. It is in plugins/, and on no index.
 KNOWN_PACKAGES: Mapping[str, str] = {
-    "parquet.": "cllm-parquet", "robust.": "cllm-robust", "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
+    "mpi": "cllm-mpi", "parquet.": "cllm-parquet", "robust.": "cllm-robust", "tensorboard": "cllm-tensorboard",
+    "zclip.": "cllm-zclip",
 }
 
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
@@ -33,6 +34,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "optimizer": ("[optimizer] name", "[optimizer]"),
     "schedule": ("[schedule] name", "[schedule]"),
     "sink": ("[sinks.{}] name", "[sinks.{}]"),
+    "communicator": ("[dist] communicator", "[dist]"),
 }
 
 Record = list[dict[str, str]]
@@ -123,6 +125,11 @@ class Plugins:
             for label, part in parts.items()
         })
 
+    def make_communicator(self, config: Config) -> Communicator:
+        """Return the communicator of `[dist]`; the other ranks make theirs at the same time."""
+        made: Communicator = self.make("communicator", Part(config.dist.communicator, config.dist.options))
+        return made
+
     def complete(self, config: Config, n_steps: int | None = None) -> Config:
         """Return `config` with every option of its parts written out, defaults included; completing again is no change.
 
@@ -141,6 +148,7 @@ class Plugins:
             schedule=self._completed("schedule", config.schedule, decay_steps=n_steps),
             reducer=self._completed("reducer", config.reducer),
             checks={label: self._completed("check", part, label) for label, part in config.checks.items()},
+            dist=self._complete_dist(config.dist),
         )
 
     def fire(self, event: str, **values: Any) -> None:
@@ -170,6 +178,10 @@ class Plugins:
         completed = self._completed("dataset", Part(data.loader, data.options), source=data.source)
         options = {key: value for key, value in completed.options.items() if key != "source"}
         return msgspec.structs.replace(data, options=options)
+
+    def _complete_dist(self, dist: DistConfig) -> DistConfig:
+        completed = self._completed("communicator", Part(dist.communicator, dist.options))
+        return msgspec.structs.replace(dist, options=completed.options)
 
     def _completed(self, kind: str, part: Part, label: str = "", **offers: Any) -> Part:
         options = self.options(kind, part, label, **offers)

@@ -130,6 +130,12 @@ class SinkSpec(Spec):
     kind = "sink"
 
 
+class CommunicatorSpec(Spec):
+    """A way for several processes to train together, `[dist] communicator`. Factory: (config) -> Communicator."""
+
+    kind = "communicator"
+
+
 SPECS: tuple[type[Spec], ...] = (
     DatasetSpec,
     TokenizerSpec,
@@ -140,4 +146,5 @@ SPECS: tuple[type[Spec], ...] = (
     OptimizerSpec,
     ScheduleSpec,
     SinkSpec,
+    CommunicatorSpec,
 )
