@@ -19,6 +19,7 @@ from cllm.engine import Engine
 from cllm.hooks.calling import Judges
 from cllm.hooks.protocols import StabilityCheck
 from cllm.judging import judge, update
+from cllm.ranks import Ranks
 from cllm.state import TrainState
 from cllm.version import __version__
 from cllm.views import Views
@@ -28,11 +29,14 @@ class CllmStep:
     """Called with the number of a step, it makes that step and returns the loss before its update."""
 
     def __init__(
-        self, folder: Path, n_threads: int, more_checks: Mapping[str, StabilityCheck] | None = None
+        self, folder: Path, n_threads: int, more_checks: Mapping[str, StabilityCheck] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         task, weights, tokens = read(folder)
         program = program_of(task)
-        self.engine = Engine(program, task.batch_size, n_threads, micro_batch_size=task.micro_batch_size)
+        self.engine = Engine(
+            program, task.batch_size, n_threads, micro_batch_size=task.micro_batch_size, ranks=ranks,
+        )
         self.n_threads = n_threads
         self.parameters = aligned.empty(program.n_parameters)
         for name, view in program.views(self.parameters):
@@ -65,4 +69,5 @@ class CllmStep:
             made = update(self.parts, made)
         if made.decision.kind != "step":
             raise RuntimeError(f"step {step}: {made.decision.reasons}")
+        self.shard_seconds = made.gradient.shard_seconds
         return made.gradient.loss

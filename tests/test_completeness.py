@@ -92,7 +92,7 @@ def _is_source(path: Path) -> bool:
 
 def test_meson_knows_every_package() -> None:
     packages = {path.parent.name for path in (SOURCES / "cllm").glob("*/__init__.py")} - {"_kernels"}
-    listed = re.findall(r"^packages = \[(.*)\]$", (SOURCES / "cllm" / "meson.build").read_text(), re.MULTILINE)[0]
+    listed = re.findall(r"^packages = \[(.*?)\]$", (SOURCES / "cllm" / "meson.build").read_text(), re.M | re.S)[0]
     assert set(re.findall(r"'(\w+)'", listed)) == packages
 
 

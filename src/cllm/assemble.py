@@ -29,8 +29,9 @@ from cllm.hooks.calling import Judges
 from cllm.hooks.plugins import Plugins
 from cllm.hooks.protocols import Optimizer, Reducer, Schedule, StabilityCheck
 from cllm.initialise import initial_parameters
-from cllm.machine import default_threads
 from cllm.program import Program
+from cllm.ranks import Ranks
+from cllm.share import ALONE, Share
 from cllm.sizing import decoding_of, memory_of, programs_of
 from cllm.state import TrainState
 from cllm.views import Views
@@ -47,14 +48,14 @@ class Outline:
     optimizer: Optimizer  # not initialised yet
     reducer: Reducer
     n_threads: int
-    memory: dict[str, int]  # bytes by purpose
+    memory: dict[str, int]  # bytes by purpose, of each rank where there are several
 
-    def engine(self) -> Engine:
-        """The engine that trains."""
+    def engine(self, ranks: Ranks | None = None) -> Engine:
+        """The engine that trains, with these ranks or alone."""
         train = self.config.train
         return Engine(
             self.program, train.batch_size, self.n_threads, micro_batch_size=train.micro_batch_size, seed=train.seed,
-            reducer=self.reducer, executor=train.executor,
+            reducer=self.reducer, executor=train.executor, ranks=ranks,
         )
 
 
@@ -76,6 +77,7 @@ class Assembly:
     views: Views
     state: TrainState
     n_threads: int
+    ranks: Ranks | None  # None where there are no others
     first_parameters: Callable[[], NDArray[np.float32]]  # (P,) that the run begins with, made anew
 
     def learning_rate(self) -> float:
@@ -109,16 +111,21 @@ class Assembly:
 @standard_floats()
 def assemble(
     config: Config, data: OpenData, plugins: Plugins,
-    reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None,
+    reducer: Reducer | None = None, checks: Mapping[str, StabilityCheck] | None = None, ranks: Ranks | None = None,
 ) -> Assembly:
-    """Make the parts of a run; `reducer` and `checks` are plain objects that stand in for, or beside, named ones."""
-    known = outline(config, data, plugins, reducer)
+    """Make the parts of a run; `reducer` and `checks` are plain objects that stand in for, or beside, named ones.
+
+    ranks: the processes that train together; without them this one trains alone.
+    """
+    known = outline(config, data, plugins, reducer, ranks.share if ranks is not None else ALONE)
+    if ranks is not None and ranks.communicator.fast:
+        refuse_without_sum(known.reducer, plugins.who("communicator", config.dist.communicator))
     config, program, optimizer, n_threads = known.config, known.program, known.optimizer, known.n_threads
     train = config.train
-    engine = known.engine()
+    engine = known.engine(ranks)
     evaluator = None
     if known.evaluating is not None:
-        evaluator = Engine(known.evaluating, train.batch_size, n_threads, executor=train.executor)
+        evaluator = Engine(known.evaluating, train.batch_size, n_threads, executor=train.executor, ranks=ranks)
     optimizer.init(program.parameters)
     all_checks = {**plugins.make_checks(config.checks), **(checks or {})}
     first_parameters = partial(
@@ -131,20 +138,26 @@ def assemble(
         decoding=decoding_of(config, plugins) if train.sample_tokens else None, optimizer=optimizer,
         schedule=plugins.make("schedule", config.schedule), reducer=known.reducer, judges=Judges(all_checks),
         views=Views(program, engine, state, n_threads), state=state, n_threads=n_threads,
+        ranks=ranks if ranks is not None and ranks.n_ranks > 1 else None,
         first_parameters=first_parameters,
     )
 
 
-def outline(config: Config, data: OpenData, plugins: Plugins, reducer: Reducer | None = None) -> Outline:
-    """All of a run that can be known before it takes memory. Raises MemoryLimitError if that would be too much."""
+def outline(
+    config: Config, data: OpenData, plugins: Plugins, reducer: Reducer | None = None, share: Share = ALONE
+) -> Outline:
+    """All of a run that can be known before it takes memory. Raises MemoryLimitError if that would be too much.
+
+    share: what this process has of it.
+    """
     config, batches = resolve(config, data, plugins)
-    n_threads = config.train.threads or default_threads()
+    n_threads = config.train.threads or share.default_threads
     evaluates = data.validation is not None or bool(data.others)
     optimizer = plugins.make("optimizer", config.optimizer)
     if config.train.ema_decay > 0.0:
         optimizer = Averaging(optimizer, config.train.ema_decay)
     reducer = reducer or plugins.make("reducer", config.reducer)
-    memory = memory_of(config, plugins, optimizer, reducer, n_threads, evaluates)
+    memory = memory_of(config, plugins, optimizer, reducer, n_threads, evaluates, share)
     check_memory(memory, f"{memory['parameters'] // 4:,} parameters and batch_size = {config.train.batch_size}")
     program, evaluating = programs_of(config, plugins, evaluates)
     return Outline(config, batches, program, evaluating, optimizer, reducer, n_threads, memory)
@@ -179,6 +192,15 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
     )
     # A schedule's length is written out, so that a run that is resumed for more steps keeps its course.
     return plugins.complete(resolved, steps), batches
+
+
+def refuse_without_sum(reducer: Reducer, communicator: str) -> None:
+    """ConfigError for a reducer whose total is no sum: a communicator that adds would make something else of it."""
+    if not getattr(reducer, "is_sum", False):
+        raise ConfigError(
+            communicator, f"[dist] fast = true with the reducer {type(reducer).__name__}", "one that is a plain sum",
+            'leave fast out, or use [reducer] name = "tree"',
+        )
 
 
 def _steps_of_epochs(epochs: float, batches: Batches) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
@@ -25,14 +26,15 @@ from cllm.floats import standard_floats
 from cllm.kernels import at
 from cllm.lockstep import NamedRows, goes_in_lockstep
 from cllm.lowering import lower, sizes
-from cllm.machine import cores
 from cllm.memory import engine_memory
 from cllm.meter import region
 from cllm.opened import OpenedReducer, open_reducer
 from cllm.program import Program
+from cllm.ranks.agreement import Ranks
+from cllm.ranks.meeting import Meeting
 from cllm.recording import Recording, recording
-from cllm.reduction import chain, count_shards, fold_present, mean_losses, shard_boundaries
-from cllm.teams import form_teams
+from cllm.reduction import Subtree, chain, count_shards, fold_present, mean_losses, shard_boundaries
+from cllm.share import ALONE
 from cllm.workers import GradientMemory, Workers
 
 if TYPE_CHECKING:
@@ -83,18 +85,24 @@ class ReducerFailed(Exception):
     """A step was left half-way because the reducer raised what is the cause of this; nothing of it remains."""
 
 
+# What all ranks raise where one does, by the name that it is told by.
+ENDINGS = {"stopped": Interrupted, "reducer": ReducerFailed}
+
+
 class Engine:
-    """Runs one Program over batches of one shape, on a number of threads that is free to choose."""
+    """Runs one Program over batches of one shape, on as many threads as one likes; alone or as one rank."""
 
     def __init__(
         self, program: Program, batch_size: int, n_threads: int, *,
         micro_batch_size: int | None = None, seed: int = 0, share_memory: bool = True,
         threads_per_shard: int | None = None, reducer: Reducer | None = None, lockstep: bool | None = None,
-        executor: Executor = "fused", order_seed: int = 0,
+        executor: Executor = "fused", order_seed: int = 0, ranks: Ranks | None = None,
     ) -> None:
         """reducer: the one that will be asked for, None for the built-in one. lockstep: None: lockstep.py decides.
 
         executor: in which order threads and shards come (disorder.py), which changes no bit; order_seed: of its draws.
+        ranks: the processes that share the work, each of which then makes the same calls: of a training Program each
+        runs its share of the shards, of an evaluating one its share of the batches.
         """
         check_executor(executor)
         if not 1 <= n_threads <= MOST_THREADS:
@@ -103,18 +111,24 @@ class Engine:
         self._micro_batch_size = micro_batch_size
         self._alone: Engine | None = None
         self._opened: tuple[Reducer, OpenedReducer | None] | None = None  # the reducer of the last step
+        self._ranks = ranks if ranks is not None and ranks.n_ranks > 1 else None
+        self.share = ALONE if ranks is None else ranks.share if program.mode == "train" else ranks.share.whole
         self.n_shards = count_shards(batch_size, program.block_size, micro_batch_size)
+        self._first, self._last = self.share.shards(self.n_shards)
+        n_own, roots = self._last - self._first, self.share.roots(self.n_shards)
         most_sequences = -(-batch_size // self.n_shards)
         rows, time = most_sequences * program.block_size, program.block_size
-        self.teams = form_teams(
-            self.n_shards, n_threads, cores().usable, program.n_trainable, threads_per_shard,
-        )
+        self.teams = self.share.teams(self.n_shards, n_threads, program.n_trainable, threads_per_shard)
         arena = sizes(program, rows, time).arena
-        pays = goes_in_lockstep(program, self.teams, self.n_shards, arena, reducer)
+        pays = len(roots) == 1 and goes_in_lockstep(program, self.teams, n_own, arena, reducer)
         self.lockstep = pays if lockstep is None else lockstep
-        self.lowered = lower(program, rows, time, share_memory, self.n_shards if self.lockstep else 0)
+        # In lockstep shards are counted from 0, for the executor has rooms for those before the first, too.
+        self._base = self._first if self.lockstep else 0
+        self.teams = [replace(t, first=t.first - self._base, last=t.last - self._base) for t in self.teams]
+        self.lowered = lower(program, rows, time, share_memory, n_own if self.lockstep else 0)
         memory = engine_memory(
-            program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes, executor=executor
+            program, batch_size, self.teams, micro_batch_size, reducer, self.lowered.sizes, executor=executor,
+            share=self.share,
         )
         check_memory(memory, f"{program.n_parameters:,} parameters, {count(n_threads, 'thread')}")
         self.boundaries = np.array(shard_boundaries(batch_size, program.block_size, micro_batch_size), dtype=np.int64)
@@ -122,7 +136,9 @@ class Engine:
         self._packed = aligned.empty(self.lowered.packed_size)
         self._losses = np.empty((batch_size, program.block_size), dtype=np.float32)
         self._shard_loss, self._shard_weight = np.zeros(self.n_shards), np.zeros(self.n_shards)
-        self._gradients = GradientMemory(self._workers, self.teams, program.n_trainable)
+        self._gradients = GradientMemory(self._workers, self.teams, program.n_trainable, roots)
+        trains = self._ranks is not None and program.mode == "train"
+        self._meeting = Meeting(self._ranks, self.n_shards, program.n_trainable) if self._ranks and trains else None
         self.norms = kernels.Norms(program.parameters)  # of the last gradient
         self._executor = kernels.executor.Executor(
             at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
@@ -168,12 +184,15 @@ class Engine:
         present = [shard for shard in range(self.n_shards) if shard not in without]
         if without:  # or every shard writes its own
             self._shard_loss[:], self._shard_weight[:] = 0.0, 0.0
-        if compiled and compiled.kind == "fold" and not without:
+        usable: Any = compiled or reducer
+        if self._meeting is not None:
+            total = self._among_ranks(parameters, usable, present)
+        elif reducer.kind == "gather":
+            total = self._gather(parameters, usable, present)
+        elif compiled and not without:
             total = self._fold_inside(parameters, compiled)
         else:
-            usable: Any = compiled or reducer
-            combine = self._gather if reducer.kind == "gather" else self._fold_outside
-            total = combine(parameters, usable, present)
+            total = self._fold_outside(parameters, usable, present)
         return self._outcome(total, perf_counter() - begin)
 
     def shard_gradient(self, parameters: Float32, batch: Batch, shard: int) -> Float32:
@@ -197,15 +216,20 @@ class Engine:
     @standard_floats()
     def losses(self, parameters: Float32, batches: Sequence[Batch] | Any) -> tuple[float, float]:
         """Sum of the weighted token losses and of the weights over batches, forward only; the Program evaluates."""
-        self._pack(parameters)
-        loss = weight = 0.0
-        for batch in batches:
+
+        def sums(batch: Batch) -> list[float]:
             self._bind(batch)
             self._workers.take_runs()
             self._run(backward=False)
-            for shard in range(self.n_shards):
-                loss += float(self._shard_loss[shard])
-                weight += float(self._shard_weight[shard])
+            return [*self._shard_loss.tolist(), *self._shard_weight.tolist()]
+
+        self._pack(parameters)
+        loss = weight = 0.0
+        each, n = 2 * self.n_shards, self.n_shards
+        found = self._ranks.divided("evaluation", batches, sums, each) if self._ranks else map(sums, batches)
+        for one in found:
+            loss = chain(one[:n], loss)
+            weight = chain(one[n:], weight)
         return loss, weight
 
     def recording(self, n_steps: int) -> AbstractContextManager[Recording]:
@@ -233,6 +257,15 @@ class Engine:
         """Forget a stop that no call has met."""
         self._executor.clear()
 
+    def alone(self) -> Engine:
+        """An engine that runs all shards in this process: itself, or one that is made now. Raises MemoryLimitError."""
+        if self._meeting is None:
+            return self
+        return Engine(
+            self.program, int(self.boundaries[-1]), self.n_threads, micro_batch_size=self._micro_batch_size,
+            seed=self.seed, lockstep=False,
+        )
+
     # --- the three ways of combining ---------------------------------------------------------------------------
 
     def _open(self, reducer: Reducer) -> OpenedReducer | None:
@@ -250,17 +283,29 @@ class Engine:
         else:
             self._gradients.for_folds(self.program)
         self._draw(folds=True)
-        total, pairs = self._gradients.total, self._gradients.pairs
+        total, pairs = self._gradients.folded[0], self._gradients.pairs
+        matrices, n_matrices, sums = self.norms.room
+        if self._meeting is not None:  # a total that is none yet is not divided
+            n_matrices = 0
         with region(self.n_threads) as busy:
             status = self._executor.fold(
                 kernels.address(parameters, who="engine"), reducer.address, at(pairs), len(pairs), at(total),
-                *self.norms.room, busy,
+                matrices, n_matrices, sums, busy,
             )
         self._refuse(status, reducer)
         return total
 
     def _fold_outside(self, parameters: Float32, reducer: FoldReducer, present: Sequence[int]) -> Float32:
         """A fold in Python: shards in parallel, as many as there are teams, then the same tree by its merges."""
+        (total,) = self._fold_roots(parameters, reducer, present, self.share.roots(self.n_shards))
+        _call(reducer.finish, total, len(present))
+        self._divide(total)
+        return total
+
+    def _fold_roots(
+        self, parameters: Float32, reducer: FoldReducer, present: Sequence[int], roots: Sequence[Subtree]
+    ) -> list[Float32]:
+        """Of each root in which a shard is present, its gradient, until the next call."""
         self._pack(parameters)
         buffers, ready = self._gradients, dict[int, Float32]()
 
@@ -277,36 +322,84 @@ class Engine:
             buffers.free(right)
             return left
 
-        total = fold_present(present, make, merge)
+        parts = [[shard for shard in present if shard in root.shards] for root in roots]
+        found = [fold_present(part, make, merge) for part in parts if part]
         self._workers.take_runs()
-        _call(reducer.finish, total, len(present))
-        self._divide(total)
-        buffers.free(total)
-        return total
+        for row in found:
+            buffers.free(row)
+        return found
 
     def _gather(self, parameters: Float32, reducer: GatherReducer, present: Sequence[int]) -> Float32:
         """The shards' gradients side by side, combined over slices of the parameters."""
-        self._pack(parameters)
         check_memory(
             {"gradients of all shards": 4 * self.n_shards * self.program.n_trainable},
             f"a gather reducer over {count(self.n_shards, 'shard')}",
         )
-        rows, total = self._gradients.for_gathers(self.n_shards)
+        rows, total = self._side_by_side(parameters, present)
+        self._combine(reducer, present, rows, total)
+        self._divide(total)
+        return total
+
+    def _side_by_side(self, parameters: Float32, present: Sequence[int]) -> tuple[Float32, Float32]:
+        """The gradients (S, P) of these shards of this process, and room (P,) for what they are combined into."""
+        self._pack(parameters)
+        rows, total = self._gradients.for_gathers(self._last - self._first)
         rows, n_teams = rows[: len(present)], len(self.teams)
-        if len(present) == self.n_shards:
-            self._workers.take_runs([[at(rows[s]) for s in range(team.first, team.last)] for team in self.teams])
+        if len(present) == self._last - self._first:
+            runs = [rows[team.first - self._first : team.last - self._first] for team in self.teams]
+            self._workers.take_runs([[at(row) for row in run] for run in runs])
             self._run(backward=True)
         else:
             for first in range(0, len(present), n_teams):
                 self._run_wave(present[first : first + n_teams], list(rows[first : first + n_teams]))
+        return rows, total
+
+    def _combine(
+        self, reducer: GatherReducer | OpenedReducer, present: Sequence[int], rows: Float32, out: Float32,
+        first: int = 0,
+    ) -> None:
+        """out (n,) OUT from rows (S, n) of the shards present, piece by piece; first: its place in the parameters."""
         weights = self._shard_weight[present]
         if isinstance(reducer, OpenedReducer):
-            _call(reducer.combine, rows, weights, total, n_threads=self.n_threads)
+            _call(reducer.combine, rows, weights, out, first, n_threads=self.n_threads)
+            return
+        for begin in range(0, out.size, SLICE):
+            _call(reducer.combine, rows[:, begin : begin + SLICE], weights, out[begin : begin + SLICE])
+
+    # --- with other processes ----------------------------------------------------------------------------------
+
+    def _among_ranks(self, parameters: Float32, reducer: Any, present: Sequence[int]) -> Float32:
+        """This process computes its shards; the total is that of all, the same on every rank."""
+        assert self._meeting is not None and self._ranks is not None
+        own, rows = slice(self._first, self._last), list[Float32]()
+
+        def compute() -> Sequence[float]:
+            rows[:] = self._own_rows(parameters, reducer, [s for s in present if self._first <= s < self._last])
+            return [*self._shard_loss[own].tolist(), *self._shard_weight[own].tolist()]
+
+        for (first, last), word in zip(self._meeting.runs, self._ranks.together("gradient", compute), strict=True):
+            self._shard_loss[first:last] = word.numbers[: last - first]
+            self._shard_weight[first:last] = word.numbers[last - first :]
+        if reducer.kind == "gather":
+            _, total = self._gradients.for_gathers(self._last - self._first)
+            self._meeting.gather(rows, present, total, partial(self._combine, reducer, present))
         else:
-            for begin in range(0, total.size, SLICE):
-                _call(reducer.combine, rows[:, begin : begin + SLICE], weights, total[begin : begin + SLICE])
+            total = rows[0] if rows else self._gradients.lent()
+            self._meeting.fold(rows, present, total, partial(_merge, reducer))
+            _call(reducer.finish, total, len(present))
         self._divide(total)
         return total
+
+    def _own_rows(self, parameters: Float32, reducer: Any, own: Sequence[int]) -> Sequence[Float32]:
+        """What this process brings to the others: its roots, or for a gather the gradients of its shards."""
+        if not own:
+            return []
+        if reducer.kind == "gather":
+            return list(self._side_by_side(parameters, own)[0])
+        if isinstance(reducer, OpenedReducer) and len(own) == self._last - self._first:
+            self._fold_inside(parameters, reducer)
+            return self._gradients.folded
+        return self._fold_roots(parameters, reducer, own, self.share.roots(self.n_shards))
 
     # --- shards alone ------------------------------------------------------------------------------------------
 
@@ -317,7 +410,7 @@ class Engine:
         if self._alone is None:
             self._alone = Engine(
                 self.program, int(self.boundaries[-1]), self.n_threads, micro_batch_size=self._micro_batch_size,
-                seed=self.seed, lockstep=False,
+                seed=self.seed, lockstep=False, ranks=self._ranks,
             )
             self._alone.norms = self.norms
         return self._alone
@@ -338,9 +431,9 @@ class Engine:
         self._arrays = (batch.inputs, batch.targets, batch.weights, batch.positions)
         self._executor.set_batch(
             kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
-            kernels.address(batch.weights), at(self._losses), at(self.boundaries), at(self._shard_loss),
-            at(self._shard_weight), self.n_shards, batch.inputs.shape[1], 0, batch.index, self.seed,
-            positions_address(batch),
+            kernels.address(batch.weights), at(self._losses), at(self.boundaries[self._base :]),
+            at(self._shard_loss[self._base :]), at(self._shard_weight[self._base :]), self.n_shards - self._base,
+            batch.inputs.shape[1], 0, batch.index, self.seed, positions_address(batch),
         )
 
     def _name_rows(self, named: NamedRows | None) -> None:
@@ -416,6 +509,12 @@ def refuse_status(status: int, who: str, program: Program) -> None:
         )
     if status != DONE:
         raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
+
+
+def _merge(reducer: Any, left: Float32, right: Float32, first: int) -> None:
+    """A slice of the parameters, whose place compiled code wants to know."""
+    place = {"first": first} if isinstance(reducer, OpenedReducer) else {}
+    _call(reducer.merge, left, right, **place)
 
 
 def _call(method: Callable[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:

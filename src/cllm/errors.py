@@ -27,6 +27,7 @@ class CllmError(Exception):
     """
 
     exit_code = 1
+    is_echo = False  # whether another process tells of it, so that this one need not
 
     def __init__(self, who: str, came: str, expected: str, todo: str) -> None:
         super().__init__(f"{one_line(who)}: {one_line(came)}; expected {one_line(expected)}; {one_line(todo)}")
@@ -97,6 +98,10 @@ class InstabilityAbort(CllmError):
     """A check, or a reducer that failed, stopped the run before the update; all is as after the last good step."""
 
     exit_code = 17
+
+
+class RankError(CllmError):
+    """One of the processes that train together ended, or came to something else than the others; all of them stop."""
 
 
 def did_you_mean(word: str, choices: Iterable[str], otherwise: str = "choose one of these") -> str:

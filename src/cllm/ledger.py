@@ -7,7 +7,8 @@ another thread count or an interruption would change. Two lines:
     {"batch_index": 99, "chain": "...", "decisions": {"clip": 7}, "digest": "...", "step": 99}
     {"batch_index": 100, "chain": "...", "event": "skip", "reasons": ["spike: ..."], "step": 99}
 
-`start` comes again where a resumed run has other plugins, or other versions of them. `decisions` counts those so far,
+`start` comes again where a resumed run has other plugins, or other versions of them. `fast` says that from there on so
+many "ranks" add up gradients without the tree: what follows depends on their number. `decisions` counts those so far,
 clipped updates among them, which have no line of their own. `chain` is the digest of the chain of the line before, or
 of nothing, and of this record without it: so it covers the last line as well.
 """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def goes_in_lockstep(
     program: Program, teams: Sequence[Team], n_shards: int, arena: int, reducer: Reducer | None
 ) -> bool:
-    """arena: float32 elements of a shard's activations; reducer: None for the built-in one."""
+    """n_shards: of the teams; arena: float32 elements of a shard's activations; reducer: None for the built-in one."""
     if program.mode != "train" or len(teams) != 1 or n_shards == 1 or not is_large(program.n_trainable):
         return False
     if reducer is not None and not is_compiled_fold(reducer):

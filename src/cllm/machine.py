@@ -7,6 +7,7 @@ On systems without /proc and /sys the operating system's own counts stand in.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -36,7 +37,7 @@ class Cores:
 
 def cores(root: Path = ROOT) -> Cores:
     """Count cores. `root` stands for the file system's root, so that a test can show another machine."""
-    allowed = _allowed_cpus()
+    allowed = allowed_cpus()
     return Cores(
         logical=os.cpu_count() or 1,
         affinity=len(allowed),
@@ -52,7 +53,7 @@ def default_threads(root: Path = ROOT) -> int:
 
 def physical_cores(cpus: frozenset[int] | None = None, root: Path = ROOT) -> int:
     """Return how many cores the hardware threads `cpus` (default: this process's affinity) belong to."""
-    allowed = _allowed_cpus() if cpus is None else cpus
+    allowed = allowed_cpus() if cpus is None else cpus
     return len({_siblings(cpu, root) for cpu in allowed})
 
 
@@ -73,10 +74,16 @@ def memory_limit(root: Path = ROOT) -> int:
     return min([total_memory(), *_address_space(), *(limit for limit in granted if limit is not None)])
 
 
-def _allowed_cpus() -> frozenset[int]:
+def allowed_cpus() -> frozenset[int]:
+    """The hardware threads that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
+
+
+def machine_name(root: Path = ROOT) -> str:
+    """A name that no other running machine has: Linux's number of this boot, else the name in the network."""
+    return _read(root / "proc/sys/kernel/random/boot_id") or platform.node()
 
 
 def _siblings(cpu: int, root: Path) -> str:

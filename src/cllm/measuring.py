@@ -48,14 +48,21 @@ def batches_to_measure(config: Config, source: Source, limit: int = 0) -> Iterat
 
 
 def _sample(parts: Assembly) -> str | None:
-    """Text by the model as it is, the same at any number of threads; None where nobody wants it, or can read it."""
+    """Text by the model as it is, the same at any number of threads; None where nobody wants it, or can read it.
+
+    Rank 0's: the others go on, and wait for it. A stop must not end it there alone, so it is left to the next step.
+    """
     train, tokenizer = parts.config.train, parts.data.tokenizer
+    if parts.ranks is not None and not parts.ranks.leads:
+        return None
     if not train.sample_tokens or parts.decoding is None or tokenizer is None:
         return None
     decoder = Decoder(parts.decoding, parts.measured, usual_threads(parts.decoding, parts.n_threads))
     text, sampling = "", Sampling(0.8, seed=train.seed)
     for piece in write(decoder, tokenizer, train.sample_prompt, train.sample_tokens, sampling):
         if parts.engine.is_stopping:
-            raise Interrupted
+            if parts.ranks is None:
+                raise Interrupted
+            break
         text += piece
     return text

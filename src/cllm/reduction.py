@@ -20,6 +20,10 @@ class Subtree:
     start: int
     size: int
 
+    @property
+    def shards(self) -> range:
+        return range(self.start, self.start + self.size)
+
 
 def count_shards(batch_size: int, block_size: int, micro_batch_size: int | None = None) -> int:
     """S, which the config alone decides (numerics rule 1).
@@ -60,9 +64,8 @@ def fold_present(present: Collection[int], make: Callable[[int], T], merge: Call
     return whole
 
 
-def chain(numbers: Iterable[float]) -> float:
-    """Their sum in float64, one after the other."""
-    total = 0.0
+def chain(numbers: Iterable[float], total: float = 0.0) -> float:
+    """Their sum in float64, one after the other, onto `total`."""
     for number in numbers:
         total += number
     return total
@@ -124,10 +127,13 @@ def _are_siblings(left: Subtree, right: Subtree) -> bool:
     return left.size == right.size and left.start % (2 * left.size) == 0 and right.start == left.start + left.size
 
 
-def meetings(subtrees: list[Subtree], n_shards: int) -> list[tuple[int, int]]:
+def meetings(
+    subtrees: list[Subtree], n_shards: int, roots: Iterable[Subtree] | None = None
+) -> list[tuple[int, int]]:
     """Pairs (left, right) of positions in `subtrees`, in an order in which right can be merged into left.
 
-    A subtree without a partner, because the number of shards is no power of two, is passed on as it is.
+    A subtree without a partner, because the number of shards is no power of two, is passed on as it is. roots: subtrees
+    within which they meet; None: all of them in one.
     """
     position = {subtree: i for i, subtree in enumerate(subtrees)}
     pairs: list[tuple[int, int]] = []
@@ -143,5 +149,6 @@ def meetings(subtrees: list[Subtree], n_shards: int) -> list[tuple[int, int]]:
             pairs.append((left, right))
         return left if left is not None else right
 
-    meet(Subtree(0, 1 << (n_shards - 1).bit_length()))
+    for root in roots or [Subtree(0, 1 << (n_shards - 1).bit_length())]:
+        meet(root)
     return pairs

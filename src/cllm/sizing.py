@@ -11,6 +11,7 @@ from cllm.memory import by_layers, decoder_memory, run_memory
 from cllm.ops.cross_entropy import add_terms
 from cllm.ops.fault import insert as insert_fault
 from cllm.program import Program
+from cllm.share import ALONE, Share
 
 POSITIONS = 3 * 4  # bytes a token of positions in documents, of three batches at a time
 
@@ -37,15 +38,16 @@ def decoding_of(config: Config, plugins: Plugins, n_layer: int | None = None) ->
 
 
 def memory_of(
-    config: Config, plugins: Plugins, optimizer: Optimizer, reducer: Reducer, n_threads: int, evaluates: bool
+    config: Config, plugins: Plugins, optimizer: Optimizer, reducer: Reducer, n_threads: int, evaluates: bool,
+    share: Share = ALONE,
 ) -> dict[str, int]:
-    """Bytes by what they are for."""
+    """Bytes by what they are for, of a run or of one rank of it."""
     train = config.train
 
     def of_depth(n_layer: int) -> dict[str, int]:
         memory = run_memory(
             *programs_of(config, plugins, evaluates, n_layer), optimizer, reducer, batch_size=train.batch_size,
-            n_threads=n_threads, micro_batch_size=train.micro_batch_size, executor=train.executor,
+            n_threads=n_threads, micro_batch_size=train.micro_batch_size, executor=train.executor, share=share,
         )
         if config.data.documents == "separate":
             memory["batches"] += POSITIONS * config.tokens_per_step

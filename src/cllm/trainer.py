@@ -7,19 +7,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
+from typing import Any
 
 from cllm import checkpoint, env
 from cllm.arguments import check_trainer_arguments, labelled
 from cllm.assemble import Assembly, assemble, open_run_data
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
+from cllm.config.compare import flatten
+from cllm.data.source import OpenData
 from cllm.debug import Debug
+from cllm.digest import bytes_digest
 from cllm.earlier import Earlier
-from cllm.engine import Batch, Interrupted, ReducerFailed
-from cllm.errors import CheckpointError, InstabilityAbort
+from cllm.engine import ENDINGS, Batch, Interrupted, ReducerFailed
+from cllm.errors import CheckpointError, InstabilityAbort, RankError, count
 from cllm.evaluate import Evaluation
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
@@ -31,10 +38,11 @@ from cllm.hooks.protocols import Reducer, StabilityCheck
 from cllm.hooks.reports import RunInfo, StepReport
 from cllm.interrupts import Interrupts
 from cllm.judging import Judged, judge, update
-from cllm.ledger import Record
+from cllm.ledger import Ledger, Record
 from cllm.measuring import NOTHING_MEASURED, Measured, evaluate_source, measured
 from cllm.meter import Meter
 from cllm.progress import Pace
+from cllm.ranks import RankFailed, hand_over, join
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
 from cllm.runfolder import RunFolder
 from cllm.views import view_of
@@ -49,10 +57,11 @@ class Trainer:
     that the config names; a check is labelled by its class. Raises UsageError and PluginError for what is none of
     these. What happens on Ctrl-C: the unfinished step is abandoned, the last finished state is saved,
     KeyboardInterrupt goes on; and on SIGTERM, unless the program handles it itself, the same with Terminated, a
-    SystemExit.
+    SystemExit. Where `[dist]` names a communicator, every rank makes the same calls; rank 0 alone writes. RankError if
+    one ends before the others, or comes to something else.
 
     To look at between steps: config (as resolved), n_steps, state (its step, its batch_index, its parameters (P,)),
-    folder (its path).
+    folder (its path), leads (whether this is rank 0, or there is no other).
     """
 
     def __init__(
@@ -63,16 +72,50 @@ class Trainer:
         check_trainer_arguments(config, out, resume, init_from, plugins, reducer, checks)
         self.plugins = plugins or build_manager(allow=config.plugins.allow)
         own_checks = labelled(checks or [], taken={"finite", *config.checks})
-        if resume is None:
-            self.folder = RunFolder.create(name=config.name, out=Path(out) if out else None)
-        else:
-            self.folder = RunFolder.resume(Path(resume))
-        try:
-            self._assemble(config, resume is not None, init_from, reducer, own_checks)
-        except BaseException:
-            # A run that could not begin leaves nothing; one that was to go on stays as it is.
-            (self.folder.discard if resume is None else self.folder.close)()
-            raise
+        self.ranks = join(self.plugins.make_communicator(config), ENDINGS)
+        with self._told_to_others():
+            self.folder = self._open_folder(config, out, resume)
+            try:
+                self._assemble(config, resume is not None, init_from, reducer, own_checks)
+            except BaseException:
+                # A run that could not begin leaves nothing; one that was to go on stays as it is.
+                (self.folder.discard if resume is None and self.leads else self.folder.close)()
+                raise
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, which writes and prints, or the only process."""
+        return self.ranks.leads
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether ranks add up gradients in an order that no one process has: then bits depend on their number."""
+        return self.ranks.n_ranks > 1 and self.ranks.communicator.fast
+
+    def _open_folder(self, config: Config, out: str | Path | None, resume: str | Path | None) -> RunFolder:
+        """Rank 0's; the others know where it is, and write nothing there."""
+        made: list[RunFolder] = []
+
+        def make() -> str:
+            create = partial(RunFolder.create, name=config.name, out=Path(out) if out else None)
+            made.append(create() if resume is None else RunFolder.resume(Path(resume)))
+            return str(made[0].path)
+
+        path = self.ranks.from_first("the run folder", make)
+        return made[0] if made else RunFolder(Path(path), None)
+
+    def _open_data(self, config: Config) -> OpenData:
+        """Rank 0 first, so that text is prepared but once; the others find it in the run folder."""
+        opened: list[OpenData] = []
+
+        def open_mine() -> str:
+            opened.append(open_run_data(config, self.plugins, self.folder.path / "data"))
+            return ""
+
+        self.ranks.from_first("the data", open_mine)
+        if not opened:
+            open_mine()
+        return opened[0]
 
     @standard_floats()
     def _assemble(
@@ -83,16 +126,16 @@ class Trainer:
         config = located(config)
         if resuming:
             config = resumed_config(self.folder.config_path, config, self.plugins)
-        elif not self.folder.config_path.exists():
+        elif self.leads and not self.folder.config_path.exists():
             self.folder.write_config(to_toml(config))
-        saved = checkpoint.load_newest(self.folder.checkpoints) if resuming else None
-        data = open_run_data(config, self.plugins, self.folder.path / "data")
+        saved = checkpoint.load_newest(self.folder.checkpoints) if resuming and self.leads else None
+        data = self._open_data(config)
         if saved is not None:
             refuse_other_data(saved.facts, data, "resume")
         data.verify()
         if data.validation is None and config.data.validation:
             self.warnings += ("there is no validation part: no loss but that of the batches is measured",)
-        self.parts: Assembly = assemble(config, data, self.plugins, reducer, checks)
+        self.parts: Assembly = assemble(config, data, self.plugins, reducer, checks, self.ranks)
         self.config, self.state = self.parts.config, self.parts.state
         self.n_steps = self.config.train.steps or 0
         named = self.plugins.who("reducer", self.config.reducer.name)
@@ -105,25 +148,55 @@ class Trainer:
         )
         if saved is not None:
             self._restore(saved)
-        elif init_from is not None:
+        elif init_from is not None and self.leads:
             self.state.set_parameters(checkpoint.load_weights(Path(init_from), self.state.table), str(init_from))
             self.state.course.from_weights = True
-        self.folder.cut_after(self.state.batch_index)
-        self.folder.write_config(to_toml(self.config))
-        self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
+        if resuming or init_from is not None:
+            hand_over(self.ranks, self.state)
+        self._agree_on_beginning()
+        self.warnings = (*self.warnings, *self._of_ranks()) if self.leads else ()
+        self.ledger = self._begin_records() if self.leads else None
         self.metrics = self.plugins.make_metrics(self.config.metrics)
-        self.ledger = self.folder.open_ledger()
-        self.ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())
         self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
         train = self.config.train
         self.debug = Debug.of(
-            env.debug(), self.parts.program, train.batch_size, train.micro_batch_size, train.seed
+            env.debug() if self.leads else 0, self.parts.program, train.batch_size, train.micro_batch_size, train.seed
         )
         self._saved = self._place if saved is not None else None  # the place of the newest checkpoint
         self._saved_to = saved.path if saved is not None else None
         self._incident = ""  # what is known of the step, if it was stopped
         if init_from is not None and saved is None:
             self.save()  # or a resume before the first checkpoint would not know of these weights
+
+    def _agree_on_beginning(self) -> None:
+        """Of all that decides bits, in few words."""
+        if self.ranks.n_ranks > 1:
+            decides = [pair for pair in flatten(to_mapping(self.config)) if pair[0] != "train.threads"]
+            facts = self.facts
+            self.ranks.note(
+                f"cllm {facts.cllm_version}, numerics {facts.numerics_version}, data {facts.data_digest[:16]}, "
+                f"config {bytes_digest(repr(decides).encode())[:16]}, state {self.state.digest()[:16]}"
+            )
+            self.ranks.agree("the beginning")
+
+    def _begin_records(self) -> Ledger:
+        self.folder.cut_after(self.state.batch_index)
+        self.folder.write_config(to_toml(self.config))
+        self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
+        ledger = self.folder.open_ledger()
+        ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())
+        if self.is_fast:
+            more = {"ranks": self.ranks.n_ranks}
+            ledger.append(Record(self.state.step, self.state.batch_index, event="fast", more=more))
+        return ledger
+
+    def _of_ranks(self) -> Iterator[str]:
+        """What somebody should know who has started several."""
+        share, n_threads = self.ranks.share, self.parts.n_threads
+        if self.is_fast:
+            yield f"fast: bits depend on the number of ranks, {share.n_ranks}, and are not promised"
+        if share.n_ranks > 1 and not share.has_room_for(n_threads):
+            yield f"{count(share.on_cores, 'rank')} of {count(n_threads, 'thread')} share too few cores, and will wait"
 
     def _restore(self, saved: Checkpoint) -> None:
         refuse_other_numerics(saved, self.facts)
@@ -134,8 +207,8 @@ class Trainer:
     def __iter__(self) -> Iterator[StepReport]:
         """The loop: each step is computed, judged, made or skipped, reported, and now and then evaluated and saved."""
         self._clear()
-        self.plugins.fire("cllm_run_start", run=self._info())
-        with Interrupts(self.stop) as interrupts, Watching(self._told):
+        self._fire("cllm_run_start", run=self._info())
+        with self._told_to_others(), Interrupts(self.stop) as interrupts, Watching(self._told):
             try:
                 yield from self._steps()
                 self.save()
@@ -144,7 +217,7 @@ class Trainer:
                 raise interrupts.ending() from None
             finally:
                 self._clear()  # the run has ended, as was asked; an evaluation afterwards is another matter
-                self.plugins.fire("cllm_run_end", run=self._info())
+                self._fire("cllm_run_end", run=self._info())
 
     def _steps(self) -> Iterator[StepReport]:
         state, parts = self.state, self.parts
@@ -186,7 +259,9 @@ class Trainer:
                 dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
                 metrics=self._metrics(batch) if updated else {},
             )
-            self._tell(report, made.is_news)
+            self._note(report)
+            if self.leads:
+                self._tell(report, made.is_news)
             if decision.kind == "rewind":
                 self._rewind(made)
             elif not made.finite:
@@ -243,6 +318,9 @@ class Trainer:
         """A checkpoint of the last finished state, if there is none yet."""
         if self.is_saved:
             return None
+        if not self.leads:
+            self._saved = self._place  # by rank 0
+            return None
         settings = self.config.checkpoint
         measured = self._validation if self._validation and self._validation[0] == self.state.step else None
         path = checkpoint.save(
@@ -251,7 +329,7 @@ class Trainer:
         )
         self._saved, self._saved_to = self._place, path
         self.earlier.keep()
-        self.plugins.fire("cllm_checkpoint", path=path)
+        self._fire("cllm_checkpoint", path=path)
         return path
 
     def stop(self) -> None:
@@ -266,10 +344,18 @@ class Trainer:
                 engine.clear()
 
     def close(self) -> None:
-        """Give the run folder back."""
+        """Give the run folder back. With other ranks: all do, or RankError says who has left before."""
+        try:
+            with self._told_to_others():
+                self.ranks.leave()
+        finally:
+            if self.ledger is not None:
+                self._end_records(self.ledger)
+
+    def _end_records(self, ledger: Ledger) -> None:
         try:
             self.sinks.close()
-            self.ledger.close()
+            ledger.close()
         finally:
             self.folder.close()
 
@@ -279,35 +365,61 @@ class Trainer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if error is not None:
+                with self._told_to_others():
+                    self.ranks.fail(error)
+        finally:
+            self.close()
+
+    @contextmanager
+    def _told_to_others(self) -> Iterator[None]:
+        """What ends this rank in here is told to the others, and what has ended another one is a RankError."""
+        try:
+            try:
+                yield
+            except BaseException as error:
+                self.ranks.fail(error)
+                raise
+        except RankFailed as failed:
+            raise self._without_rank(failed) from None
 
     def _look_into(self, made: Judged) -> None:
         """The receipt of a step that is stopped, or loses shards, before anything has changed: see incident.py."""
         self._incident = ""
-        if made.decision.failed or self.state.step != made.view.step:
+        if made.decision.failed or self.state.step != made.view.step or not self.leads:
             return
         from cllm.incident import Stopped, report  # nothing of it before the first one
 
         if made.decision.kind == "abort":
             self._kept()  # now, for then the receipt needs no weights of its own
         saved = self._saved_to / checkpoint.MODEL if self._saved_to and self.is_saved else None
-        self._incident = report(Stopped(self.parts, self.facts, made, self._own_reducer, saved), self.folder.incidents)
+        parts = replace(self.parts, engine=self.parts.engine.alone())
+        self._incident = report(Stopped(parts, self.facts, made, self._own_reducer, saved), self.folder.incidents)
 
     def _rewind(self, made: Judged) -> None:
         """Go on from an earlier state with the batch after this one; the batches since then are left out."""
         state, since, now = self.state, self.state.course, made.batch.index + 1
-        warn(*self.earlier.go_back(state.step - made.decision.steps))
+        self._go_back(state.step - made.decision.steps)
         state.leave_out(range(state.batch_index, now))
         state.course.rewound(state.step, since)
-        self.ledger.append(Record(state.step, now, event="rewind", more={"reasons": made.decision.reasons}))
+        if self.ledger is not None:
+            self.ledger.append(Record(state.step, now, event="rewind", more={"reasons": made.decision.reasons}))
         # First the state that the run goes on from, then away with what it has given up: killed in between, the run
         # goes on from the latter, and comes to the same decision again.
         self.save()
-        self.earlier.forget_after(state.step)
+        if self.leads:
+            self.earlier.forget_after(state.step)
+
+    def _go_back(self, at_most: int) -> None:
+        """To the newest earlier state that is not after this step; rank 0 has them, and hands it over."""
+        if self.leads:
+            warn(*self.earlier.go_back(at_most))
+        hand_over(self.ranks, self.state)
 
     def _undo(self, made: Judged) -> None:
         """After an update that has spoilt the parameters, which ends the run, they are those of an earlier state."""
-        warn(*self.earlier.go_back(made.view.step))
+        self._go_back(made.view.step)
         self._saved = None
 
     def _refuse_to_go_on(self, report: StepReport, check_failed: bool) -> None:
@@ -330,8 +442,19 @@ class Trainer:
         advice = f"mend it and go on with: cllm train --resume {self.folder.path}"
         return self._abort(self.state.step + 1, came, "a reducer that works", advice)
 
+    def _without_rank(self, failed: RankFailed) -> RankError:
+        """The end of all that has begun with another rank's; its words are on its own standard error, too."""
+        todo = "mend that, and begin again"
+        if hasattr(self, "_incident"):  # it had begun
+            todo = f"{self._kept()}; mend that and go on with: cllm train --resume {self.folder.path}"
+        error = RankError("ranks", str(failed), "all to come to the end", todo)
+        error.is_echo, error.exit_code = not self.leads, failed.exit_code
+        return error
+
     def _abort(self, step: int, came: str, expected: str, advice: str) -> InstabilityAbort:
-        return InstabilityAbort(f"step {step}", came, expected, f"{self._kept()}; {advice}")
+        error = InstabilityAbort(f"step {step}", came, expected, f"{self._kept()}; {advice}")
+        error.is_echo = not self.leads
+        return error
 
     def _kept(self) -> str:
         """Saves the last finished state, which a step that is refused has not touched; says what has become of it."""
@@ -352,8 +475,21 @@ class Trainer:
         }[what]
         return self.is_over or (every > 0 and self.state.step % every == 0)
 
+    def _fire(self, event: str, **values: Any) -> None:
+        if self.leads:
+            self.plugins.fire(event, **values)
+
+    def _note(self, report: StepReport) -> None:
+        """What all ranks must have come to; they say it before they next meet."""
+        self.ranks.note(
+            f"step {report.step}, batch {report.batch_index}: {report.decision} {'; '.join(report.reasons)} with loss "
+            f"{report.loss!r}, gradient norm {report.gradient_norm!r}, clip {report.clip!r}, learning rate "
+            f"{report.learning_rate!r}, without shards {report.dropped}, digest {report.digest}"
+        )
+
     def _tell(self, report: StepReport, is_news: bool) -> None:
         state = self.state
+        assert self.ledger is not None
         if is_news and report.decision != "rewind":  # whose record tells where it led
             event = "lower_lr" if report.decision == "step" else report.decision
             self.ledger.append(Record(report.step, state.batch_index, event=event, more={"reasons": report.reasons}))

@@ -78,8 +78,9 @@ class Workers:
 class GradientMemory:
     """Gradients (P,), allocated when a way of combining first needs them."""
 
-    def __init__(self, workers: Workers, teams: Sequence[Team], n: int) -> None:
-        self._workers, self._teams, self._n = workers, teams, n
+    def __init__(self, workers: Workers, teams: Sequence[Team], n: int, roots: Sequence[Subtree]) -> None:
+        """roots: what the teams' shards are folded to, one for all where there is but one process."""
+        self._workers, self._teams, self._n, self._roots = workers, teams, n, roots
         self._rows: list[Float32] = []
         self._free: list[int] = []
         self._gathered: tuple[NDArray[np.float32], Float32] | None = None
@@ -91,10 +92,10 @@ class GradientMemory:
         if self._fold_stacks is None:
             n_shards = self._teams[0].last
             needed = Rooms.of(program, n_shards, n_tokens)
-            self.total, self.pairs = self._row(), np.zeros((0, 2), dtype=np.int64)
+            self.folded, self.pairs = [self._row()], np.zeros((0, 2), dtype=np.int64)
             self._levels = [aligned.empty(needed.level) for _ in range(needed.n_levels)]
             self._named = NamedRows(needed, n_shards) if needed.row else None
-            self._fold_stacks = [[at(row) for row in (self.total, *self._levels)]]
+            self._fold_stacks = [[at(row) for row in (*self.folded, *self._levels)]]
         self._workers.take_runs(self._fold_stacks)
         return self._named
 
@@ -115,21 +116,25 @@ class GradientMemory:
                 self._fold_stacks.append(stack)
                 subtrees += left
                 places += stack[: len(left)]
-            n_shards = self._teams[-1].last
-            pairs = [(places[left], places[right]) for left, right in meetings(subtrees, n_shards)]
-            self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-            self.total = next(row for row in self._rows if at(row) == places[0])
+            self._meet(subtrees, places)
         self._workers.take_runs(self._fold_stacks)
 
     def for_scattered_folds(self) -> None:
         """Of every shard a gradient of its own, in whatever order they come, and all pairs of the tree."""
         if self._fold_stacks is None:
-            rows = [self._row() for _ in range(self._teams[-1].last)]
-            pairs = meetings([Subtree(shard, 1) for shard in range(len(rows))], len(rows))
-            self._fold_stacks = [[at(row) for row in rows[team.first : team.last]] for team in self._teams]
-            self.pairs = np.array([(at(rows[i]), at(rows[j])) for i, j in pairs], dtype=np.int64).reshape(-1, 2)
-            self.total = rows[0]
+            self._fold_stacks = [[at(self._row()) for _ in range(team.first, team.last)] for team in self._teams]
+            shards = [shard for team in self._teams for shard in range(team.first, team.last)]
+            places = [place for stack in self._fold_stacks for place in stack]
+            self._meet([Subtree(shard, 1) for shard in shards], places)
         self._workers.take_runs(self._fold_stacks)
+
+    def _meet(self, subtrees: list[Subtree], places: Sequence[int]) -> None:
+        """What the teams leave, at these addresses, meets in the roots, each of which begins with one of them."""
+        pairs = meetings(subtrees, self._teams[-1].last, self._roots)
+        self.pairs = np.array([(places[i], places[j]) for i, j in pairs], dtype=np.int64).reshape(-1, 2)
+        roots = {root.start for root in self._roots}
+        heads = [place for subtree, place in zip(subtrees, places, strict=True) if subtree.start in roots]
+        self.folded = [next(row for row in self._rows if at(row) == head) for head in heads]
 
     def for_gathers(self, n_shards: int) -> tuple[NDArray[np.float32], Float32]:
         """(S, P) and the (P,) that it is combined into."""
@@ -140,6 +145,12 @@ class GradientMemory:
     def spare(self) -> Float32:
         """A row that nobody holds."""
         return self._rows[self._free.pop()] if self._free else self._row()
+
+    def lent(self) -> Float32:
+        """A row that somebody holds until the next call."""
+        row = self.spare()
+        self.free(row)
+        return row
 
     def free(self, row: Float32) -> None:
         self._free.append(next(i for i, own in enumerate(self._rows) if own is row))

@@ -22,6 +22,7 @@ NAMES = {
     "optimizer": ("adamw", "lion", "muon", "sgd"),
     "schedule": ("constant", "cosine", "linear", "wsd"),
     "sink": ("console", "csv", "jsonl"),
+    "communicator": ("single",),
 }
 OFFERS: dict[str, Any] = {"source": "book.txt", "decay_steps": 10, "every": 5}
 

@@ -59,7 +59,7 @@ DATA = "data.path=book.txt"
         ("checks.finite=false", "[checks] has finite = false", "always on", "remove it"),
         ("checks.finite.name=clip", "[checks] has finite, the check clip", "always on", "remove it"),
         ("checks.mine.name=finite", "[checks] has mine, the check finite", "always on", "remove it"),
-        ("dist.communicator=mpi", 'communicator = "mpi"', "single", ""),
+        ("dist.communicator=3", "[dist] communicator = 3", "text", "with quotes"),
         ("checkpoint.keep=0", "[checkpoint] keep = 0", "1 or more", ""),
         ("data.path=a\udcff", "data.path", "UTF-8", ""),
     ],

@@ -244,3 +244,12 @@ def test_every_key_is_explained(table: type[msgspec.Struct]) -> None:
     explained = table.__doc__ or ""
     for field in msgspec.structs.fields(table):
         assert f"{field.name}: " in explained, f"{table.__name__} does not explain {field.name}"
+
+
+def test_options_of_a_communicator_go_with_it() -> None:
+    base = {"data": {"path": "book.txt"}, "dist": {"communicator": "mpi", "fast": True}}
+    assert load_config(base=base).dist == DistConfig(communicator="mpi", options={"fast": True})
+    assert load_config(None, ["dist.fast=false"], base).dist.options == {"fast": False}
+    assert load_config(None, ["dist.communicator=mpi"], base).dist.options == {"fast": True}
+    assert load_config(None, ["dist.communicator=single"], base).dist == DistConfig()
+    assert to_mapping(load_config(base=base))["dist"] == base["dist"]

@@ -38,7 +38,7 @@ FOLDER = DOCS / "reference"
 TABLE = re.compile(r"(<!-- made by tests/docs/reference.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PROTOCOLS = (
     "Dataset", "Tokenizer", "Initializer", "FoldReducer", "GatherReducer", "StabilityCheck", "Optimizer", "Schedule",
-    "Sink", "Metric",
+    "Sink", "Metric", "Communicator",
 )
 STRUCTS = (
     schema.ModelConfig, schema.DataConfig, schema.MixturePart, schema.TrainConfig, schema.CheckpointConfig,
@@ -87,7 +87,10 @@ def presets() -> Iterator[str]:
 def parts() -> Iterator[str]:
     """Every built-in part that a config can name, with its options."""
     plugins = build_manager()
-    for kind in ("dataset", "tokenizer", "model", "initializer", "optimizer", "schedule", "reducer", "check", "sink"):
+    for kind in (
+        "dataset", "tokenizer", "model", "initializer", "optimizer", "schedule", "reducer", "check", "sink",
+        "communicator",
+    ):
         yield f"\n### {kind}\n"
         rows = []
         for name in plugins.names(kind):

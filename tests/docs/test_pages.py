@@ -107,6 +107,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"|pkill -USR1 "  # to a run that has to go on meanwhile
         r"|cllm plugins show (crystal|hf|parquet|robust|tensorboard|zclip)$|cd plugins/cllm-\w+ "  # installed in tox's
         r"|cllm prepare (parquet\.rows|hf\.dataset|text book\.txt --tokenizer hf\.tokenizer) "  # environment plugins
+        r"|mpiexec |module load |cllm prepare text books |cllm (digest|train --resume) runs/shakespeare-1"  # several
         r"|docker (build|run) "  # needs a daemon
         r"|tensorboard --logdir "  # serves until it is stopped
     )

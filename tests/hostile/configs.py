@@ -134,7 +134,7 @@ CASES = [
     value("a reducer with options", "reducer.depth = 3", "[reducer] depth", "no options at all", "remove depth"),
     value("finite switched off", "checks.finite = false", "[checks] has finite", "always on", "remove it"),
     value("a check that nobody has", "checks.spyke = true", '[checks.spyke] name = "spyke"', "one of", '"spike"?'),
-    value("a communicator", 'dist.communicator = "mpi"', 'communicator = "mpi"', "one of single", "choose"),
+    value("a communicator", 'dist.communicator = "wire"', 'communicator = "wire"', "one of single", "choose"),
     value("no checkpoint kept", "checkpoint.keep = 0", "keep = 0", COUNT, CORRECT),
     config("two sources", f'{SOUND}loader = "text"', "[data] has path and loader", "one of path", "remove the others"),
     config("an empty mixture", "[data]\nmixture = []", "mixture = []", "at least one source", "add [[data.mixture]]"),

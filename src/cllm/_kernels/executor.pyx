@@ -401,7 +401,8 @@ cdef class Executor:
         """`pack` and `run` with this reducer, and what the workers leave meets, in one parallel region.
 
         reducer: the address of a cllm_reducer. pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32,
-        and sums OUT are those of its columns' squares: the matrices are all that total has.
+        and sums OUT are those of its columns' squares: the matrices are all that total has. Without matrices the total is
+        none yet, and is neither finished nor divided.
         """
         cdef int t, n = self.step.n_workers
         self.step.busy, self.step.parameters, self.step.bf16 = <double *>busy, <const float *>parameters, bf16
@@ -416,7 +417,7 @@ cdef class Executor:
             if n_pairs:
                 for t in prange(n, schedule="static", chunksize=1):
                     meet_part(&self.step, <const int64_t *>pairs, n_pairs, worker_of(&self.step, t), n)
-            if self.step.reducer.finish != NULL:
+            if self.step.reducer.finish != NULL and n_matrices > 0:
                 for t in prange(n, schedule="static", chunksize=1):
                     finish_part(&self.step, <float *>total, worker_of(&self.step, t), n)
             for t in prange(n, schedule="static", chunksize=1):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from cllm.hooks import (
     CheckSpec,
+    CommunicatorSpec,
     DatasetSpec,
     InitializerSpec,
     ModelSpec,
@@ -119,3 +120,8 @@ def cllm_register_sinks() -> Iterator[SinkSpec]:
     yield SinkSpec("console", "a progress line on standard error", f"{sinks}:ConsoleSink", f"{sinks}:ConsoleConfig")
     yield SinkSpec("jsonl", "metrics.jsonl in the run folder", f"{sinks}:JsonlSink", f"{sinks}:JsonlConfig")
     yield SinkSpec("csv", "metrics.csv in the run folder, for spreadsheets", f"{sinks}:CsvSink", f"{sinks}:CsvConfig")
+
+
+@hookimpl
+def cllm_register_communicators() -> Iterator[CommunicatorSpec]:
+    yield CommunicatorSpec("single", "one process, which has nobody to speak to", "cllm.builtin.single:Single")

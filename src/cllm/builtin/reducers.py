@@ -16,6 +16,7 @@ class TreeReducer:
     """Sums along the tree of aligned subtrees (numerics rule 4), inside the parallel region."""
 
     kind: Literal["fold"] = "fold"
+    is_sum = True  # so that in a run that does without its promise an MPI may add instead
 
     def __cllm_reducer__(self) -> object:
         return kernels.sum_reducer()

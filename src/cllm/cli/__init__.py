@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()  # at exit it would be too late to say what is wrong
     except CllmError as error:
-        print(f"cllm: {error}", file=sys.stderr)
+        if not error.is_echo:
+            print(f"cllm: {error}", file=sys.stderr)
         return error.exit_code
     except MemoryError as error:
         print(f"cllm: {_out_of_memory(error)}", file=sys.stderr)

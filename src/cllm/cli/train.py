@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cllm.cli import INTERRUPTED, TERMINATED
 from cllm.cli.gathering import gathered
@@ -80,19 +80,21 @@ def run(options: argparse.Namespace) -> int:
         warn(*trainer.warnings)
         folder = trainer.folder.path
         if trainer.is_over:
-            print(_finished(trainer), file=sys.stderr if options.json else sys.stdout)
+            _say(trainer, _finished(trainer), sys.stderr if options.json else sys.stdout)
             return 0
         try:
             for report in trainer:
-                if options.json:
+                if options.json and trainer.leads:
                     print(line_of(asdict(report)), flush=True)
         except (KeyboardInterrupt, Terminated) as end:
             unsaved = "" if trainer.is_saved else ", which is not saved"
             stopped = f"stopped after step {trainer.state.step}{unsaved}"
-            print(f"\n{stopped}; go on with: cllm train --resume {folder}", file=sys.stderr)
+            _say(trainer, f"\n{stopped}; go on with: cllm train --resume {folder}")
             return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
         if trainer.is_stale:
-            print(_finished(trainer), file=sys.stderr)
+            _say(trainer, _finished(trainer))
+    if not trainer.leads:
+        return 0
     if options.json:
         print(f"Run folder: {folder}", file=sys.stderr)
         return 0
@@ -117,6 +119,12 @@ def config_of(options: argparse.Namespace) -> Config:
     preset = [f"model.preset={options.preset}"] if options.preset else []
     fault = [] if options.inject_nan is None else [f"train.inject_nan={options.inject_nan}"]
     return load_config(path, preset + fault + overrides_of(options), base)
+
+
+def _say(trainer: Trainer, text: str, where: TextIO | None = None) -> None:
+    """One of all ranks does."""
+    if trainer.leads:
+        print(text, file=where or sys.stderr)
 
 
 def _finished(trainer: Trainer) -> str:
@@ -150,15 +158,22 @@ def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
     from tempfile import TemporaryDirectory
 
     from cllm.assemble import open_run_data, outline
+    from cllm.ranks import join
     from cllm.reduction import count_shards
 
+    ranks = join(plugins.make_communicator(config), {})
+    if not ranks.leads:
+        return 0
     config = located(config)
     train, block_size = config.train, config.model.block_size
     with TemporaryDirectory() as cache:
-        known = outline(config, open_run_data(config, plugins, Path(cache)), plugins)
+        data = open_run_data(config, plugins, Path(cache))
+        # The last rank has as many shards as any.
+        known = outline(config, data, plugins, share=ranks.share.of_rank(ranks.n_ranks - 1))
         facts = {
             "parameters": known.program.n_parameters,
             "shards": count_shards(train.batch_size, block_size, train.micro_batch_size),
+            **({"ranks": ranks.n_ranks} if ranks.n_ranks > 1 else {}),
             "threads": known.n_threads,
             "tokens_per_step": config.tokens_per_step,
             "windows_per_epoch": known.batches.windows_per_epoch,
@@ -173,7 +188,9 @@ def _dry_run(config: Config, plugins: Plugins, as_json: bool) -> int:
     for name, value in facts.items():
         if isinstance(value, dict):
             total = sum(value.values())
-            print(f"memory: {total / 1e6:,.1f} MB (" + ", ".join(f"{k} {v / 1e6:,.1f}" for k, v in value.items()) + ")")
+            of_each = " of a rank" if "ranks" in facts else ""
+            purposes = ", ".join(f"{k} {v / 1e6:,.1f}" for k, v in value.items())
+            print(f"memory{of_each}: {total / 1e6:,.1f} MB ({purposes})")
         else:
             print(f"{name.replace('_', ' ')}: {value:,.0f}")
     return 0

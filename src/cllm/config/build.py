@@ -51,7 +51,7 @@ def from_mapping(values: Mapping[str, Any]) -> Config:
         sinks=_labelled(_table(values, "sinks"), "sinks", DEFAULT_SINKS),
         metrics=_labelled(_table(values, "metrics"), "metrics", {}),
         checkpoint=to_struct(CheckpointConfig, _table(values, "checkpoint"), "[checkpoint]"),
-        dist=to_struct(DistConfig, _table(values, "dist"), "[dist]"),
+        dist=_dist(_table(values, "dist")),
         plugins=to_struct(PluginsConfig, _table(values, "plugins"), "[plugins]"),
     )
     check_rules(config)
@@ -86,6 +86,12 @@ def _part(table: Mapping[str, Any], where: str, default: str) -> Part:
     if not isinstance(name, str) or not name:
         raise ConfigError("config", f"{where} name = {shown(name)}", "a name", "see `cllm plugins list`")
     return Part(name, {key: value for key, value in table.items() if key != "name"})
+
+
+def _dist(table: Mapping[str, Any]) -> DistConfig:
+    own = {key: value for key, value in table.items() if key == "communicator"}
+    dist = to_struct(DistConfig, own, "[dist]")
+    return msgspec.structs.replace(dist, options={key: table[key] for key in table if key not in own})
 
 
 def _labelled(table: Mapping[str, Any], key: str, defaults: Mapping[str, Part]) -> dict[str, Part]:

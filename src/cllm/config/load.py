@@ -91,6 +91,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
     tables["metrics"] = {label: _part_table(part) for label, part in config.metrics.items()}
     if not config.metrics:
         del tables["metrics"]
+    tables["dist"] = {"communicator": config.dist.communicator, **tables["dist"]["options"]}
     for key in ("options", "tokenizer_options"):
         if not tables["data"][key]:
             del tables["data"][key]
@@ -136,7 +137,16 @@ def _without_alternatives(lower: Mapping[str, Any], upper: Mapping[str, Any]) ->
         chosen = [group for group in groups if any(key in given for key in group)]
         dropped = {key for group in groups if chosen and group not in chosen for key in group}
         kept[table] = {key: value for key, value in below.items() if key not in dropped}
-    return kept
+    return _without_other_communicator(kept, upper)
+
+
+def _without_other_communicator(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of one communicator are none of another, with which a run may go on."""
+    given, below = upper.get("dist"), lower.get("dist")
+    if not isinstance(given, Mapping) or not isinstance(below, Mapping):
+        return dict(lower)
+    stays = given.get("communicator") in (None, below.get("communicator"))
+    return dict(lower) if stays else {**lower, "dist": {}}
 
 
 def _part_table(part: Part) -> dict[str, Any]:

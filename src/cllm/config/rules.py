@@ -12,7 +12,6 @@ from cllm.errors import ConfigError, did_you_mean
 from cllm.philox import SEED_BITS
 
 DTYPES = ("float32", "bfloat16")
-COMMUNICATORS = ("single",)
 
 
 def check_rules(config: Config) -> None:
@@ -84,12 +83,6 @@ def _seed_is_half_a_key(config: Config) -> None:
         _refuse(f"[train] seed = {config.train.seed}", limit, "use a smaller one")
 
 
-def _communicator_is_there(config: Config) -> None:
-    name = config.dist.communicator
-    if name not in COMMUNICATORS:
-        _refuse(f"[dist] communicator = {shown(name)}", choices(COMMUNICATORS), did_you_mean(name, COMMUNICATORS))
-
-
 def _finite_is_fixed(config: Config) -> None:
     for label, part in config.checks.items():
         if (label == "finite") != (part.name == "finite"):
@@ -118,7 +111,6 @@ RULES: tuple[Callable[[Config], None], ...] = (
     _one_length,
     _shards_fit_batch,
     _seed_is_half_a_key,
-    _communicator_is_there,
     _finite_is_fixed,
 )
 

@@ -195,10 +195,12 @@ class CheckpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class DistConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[dist] How several processes work together.
 
-    communicator: single, that is one process
+    communicator: single, that is one process, or a plugin's, such as mpi
+    options: what the communicator has of its own, which stands beside it
     """
 
     communicator: Text = "single"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class PluginsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from cllm.hooks.hookspecs import hookimpl
 from cllm.hooks.protocols import (
+    Communicator,
     CompiledReducer,
     Dataset,
     Document,
@@ -39,6 +40,7 @@ from cllm.hooks.reports import (
 )
 from cllm.hooks.specs import (
     CheckSpec,
+    CommunicatorSpec,
     DatasetSpec,
     InitializerSpec,
     MetricSpec,
@@ -68,6 +70,8 @@ __all__ = [
     "BatchView",
     "CheckSpec",
     "Clip",
+    "Communicator",
+    "CommunicatorSpec",
     "CompiledReducer",
     "Dataset",
     "DatasetSpec",

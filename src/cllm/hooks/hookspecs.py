@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cllm.hooks.reports import RunInfo, StepReport
     from cllm.hooks.specs import (
         CheckSpec,
+        CommunicatorSpec,
         DatasetSpec,
         InitializerSpec,
         MetricSpec,
@@ -101,6 +102,11 @@ def cllm_register_sinks() -> Iterable[SinkSpec]:  # type: ignore[empty-body]
 @hookspec
 def cllm_register_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
     """Yield numbers to log beside cllm's own: `[metrics.LABEL] name = NAME`."""
+
+
+@hookspec
+def cllm_register_communicators() -> Iterable[CommunicatorSpec]:  # type: ignore[empty-body]
+    """Yield ways for several processes to train together: `[dist] communicator = NAME`."""
 
 
 # Event hooks: called while a run goes on, at most a few times a step. They get frozen values, return nothing and

@@ -30,6 +30,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "reducer": ("kind",),
     "fold": ("merge", "finish"),
     "gather": ("combine",),
+    "communicator": ("rank", "size", "fast", "tell", "exchange", "gather", "add_up", "abort"),
 }
 
 

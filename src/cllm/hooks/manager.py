@@ -23,6 +23,7 @@ from cllm.hooks.making import Registered, problem
 from cllm.hooks.plugins import PluginRow, Plugins
 from cllm.hooks.specs import (
     CheckSpec,
+    CommunicatorSpec,
     DatasetSpec,
     InitializerSpec,
     MetricSpec,
@@ -46,6 +47,7 @@ REGISTRY: Mapping[str, type[Spec]] = {
     "cllm_register_schedules": ScheduleSpec,
     "cllm_register_sinks": SinkSpec,
     "cllm_register_metrics": MetricSpec,
+    "cllm_register_communicators": CommunicatorSpec,
 }
 
 

@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from cllm.config import FAMILY_OPTIONS, Config, ModelConfig, Part
+from cllm.config import FAMILY_OPTIONS, Config, DistConfig, ModelConfig, Part
 from cllm.config.convert import choices, shown
 from cllm.errors import ConfigError, did_you_mean
 from cllm.hooks.calling import Events, Sinks
 from cllm.hooks.hookspecs import PROJECT
 from cllm.hooks.making import Registered
 from cllm.hooks.metrics import Metrics
-from cllm.hooks.protocols import StabilityCheck
+from cllm.hooks.protocols import Communicator, StabilityCheck
 
 # Names that begin so come from a package of this name, which may not be installed. It is in plugins/, and on no index.
 KNOWN_PACKAGES: Mapping[str, str] = {
-    "crystal.": "cllm-crystal", "hf.": "cllm-hf", "parquet.": "cllm-parquet", "robust.": "cllm-robust",
-    "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
+    "crystal.": "cllm-crystal", "hf.": "cllm-hf", "mpi": "cllm-mpi", "parquet.": "cllm-parquet",
+    "robust.": "cllm-robust", "tensorboard": "cllm-tensorboard", "zclip.": "cllm-zclip",
 }
 
 # Kind -> the key that names a part, and the table with its options. {} takes the part's label.
@@ -36,6 +36,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "schedule": ("[schedule] name", "[schedule]"),
     "sink": ("[sinks.{}] name", "[sinks.{}]"),
     "metric": ("[metrics.{}] name", "[metrics.{}]"),
+    "communicator": ("[dist] communicator", "[dist]"),
 }
 
 Record = list[dict[str, str]]
@@ -132,6 +133,11 @@ class Plugins:
         made = {label: self.make("metric", part, label=label) for label, part in parts.items()}
         return Metrics(made, {label: self._titled("metric", part, label) for label, part in parts.items()})
 
+    def make_communicator(self, config: Config) -> Communicator:
+        """Return the communicator of `[dist]`; the other ranks make theirs at the same time."""
+        made: Communicator = self.make("communicator", Part(config.dist.communicator, config.dist.options))
+        return made
+
     def complete(self, config: Config, n_steps: int | None = None) -> Config:
         """Return `config` with every option of its parts written out, defaults included; completing again is no change.
 
@@ -151,6 +157,7 @@ class Plugins:
             reducer=self._completed("reducer", config.reducer),
             checks={label: self._completed("check", part, label) for label, part in config.checks.items()},
             metrics={label: self._completed("metric", part, label) for label, part in config.metrics.items()},
+            dist=self._complete_dist(config.dist),
         )
 
     def fire(self, event: str, **values: Any) -> None:
@@ -180,6 +187,10 @@ class Plugins:
         completed = self._completed("dataset", Part(data.loader, data.options), source=data.source)
         options = {key: value for key, value in completed.options.items() if key != "source"}
         return msgspec.structs.replace(data, options=options)
+
+    def _complete_dist(self, dist: DistConfig) -> DistConfig:
+        completed = self._completed("communicator", Part(dist.communicator, dist.options))
+        return msgspec.structs.replace(dist, options=completed.options)
 
     def _completed(self, kind: str, part: Part, label: str = "", **offers: Any) -> Part:
         options = self.options(kind, part, label, **offers)

@@ -104,7 +104,10 @@ class FoldReducer(Protocol):
     def kind(self) -> Literal["fold"]: ...
 
     def merge(self, left: Float32, right: Float32) -> None:
-        """Merge `right` (n,) IN into `left` (n,) ADD, whose shards have the smaller ids."""
+        """Merge `right` (n,) IN into `left` (n,) ADD, whose shards have the smaller ids; n is P, or a slice's length.
+
+        Every element by itself: with several ranks each merges a slice of the parameters.
+        """
 
     def finish(self, total: Float32, n_shards: int) -> None:
         """Turn what the merges left in `total` (P,) into the sum over `n_shards` shards, in place."""
@@ -140,6 +143,41 @@ class CompiledReducer(Protocol):
 
 
 Reducer = FoldReducer | GatherReducer | CompiledReducer
+
+
+class Communicator(Protocol):
+    """Moves bytes between the processes of a run, its ranks; what they mean is cllm's.
+
+    All ranks make the same calls in the same order, from one thread, and each returns when this rank has what it waits
+    for. An exception ends all ranks. One of `size` 1 is asked for nothing else.
+    """
+
+    @property
+    def rank(self) -> int:
+        """Of this process, 0 to size - 1; 0 writes and prints for all."""
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether gradients are added by `add_up` instead of along the tree: then bits depend on the ranks."""
+
+    def tell(self, words: bytes) -> Sequence[bytes]:
+        """Return the words of every rank, by rank: some hundred bytes, and now and then some hundred thousand."""
+
+    def exchange(self, sent: Sequence[Float32], received: Sequence[Float32]) -> None:
+        """sent: for each rank (n,) IN, received: from each rank (n,) OUT; n is 0 or what both sides know of."""
+
+    def gather(self, whole: Float32, bounds: Sequence[int]) -> None:
+        """whole (n,): whole[bounds[r]:bounds[r + 1]] is IN on rank r, and OUT on all others. bounds (size + 1,)."""
+
+    def add_up(self, total: Float32) -> None:
+        """total (P,) ADD those of all other ranks, in any order, with the same bits on every rank."""
+
+    def abort(self, message: str) -> None:
+        """Print the message and end all ranks at once, this one too."""
 
 
 # What a check may have, in the order in which a step comes to them; at least one.

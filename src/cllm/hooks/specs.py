@@ -137,6 +137,12 @@ class MetricSpec(Spec):
     kind = "metric"
 
 
+class CommunicatorSpec(Spec):
+    """A way for several processes to train together, `[dist] communicator`. Factory: (config) -> Communicator."""
+
+    kind = "communicator"
+
+
 SPECS: tuple[type[Spec], ...] = (
     DatasetSpec,
     TokenizerSpec,
@@ -148,4 +154,5 @@ SPECS: tuple[type[Spec], ...] = (
     ScheduleSpec,
     SinkSpec,
     MetricSpec,
+    CommunicatorSpec,
 )
