@@ -29,8 +29,6 @@ class Sum:
 def cllm_register_reducers():
     yield ReducerSpec("{name}", "a reducer", Sum)
 """
-SECONDS = 3.0
-
 WELL = GOOD.format(name="bad.it")
 HANGS = "import time\nwhile True: time.sleep(0.01)\n"
 LIES = GOOD.replace("Sum)", "lambda: 7)").format(name="bad.it")
@@ -64,11 +62,6 @@ UNWELL: dict[str, tuple[str, str, str, int]] = {
         CAPSULE.format(name="bad.it"), "bad 1.0: active", "problem: reducer bad.it: __cllm_reducer__() returned int", 1,
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "SECONDS", SECONDS)
 
 
 @pytest.mark.parametrize(("source", "listed", "examined", "code"), UNWELL.values(), ids=UNWELL)
@@ -112,16 +105,20 @@ def test_two_plugins_of_one_name(shelf: Shelf, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (HANGS, "broken (it hangs: its import is not over after 3 s)"),
+        (HANGS, "broken (it hangs: its import is not over after 5 s)"),
         ("import os; os._exit(3)", "broken (it ends the process that imports it, with 3)"),
         ("import os; os.kill(os.getpid(), 11)", "broken (it ends the process that imports it, by signal 11)"),
         (f"print('{'x' * 100_000}')\n" + WELL, "active, imported in"),
     ],
     ids=["hangs", "exits", "crashes", "is loud"],
 )
-def test_the_doctor_survives(source: str, said: str, shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_survives(
+    source: str, said: str, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shelf.install("bad", source)
     shelf.install("well", GOOD.format(name="well.it"))
+    if source == HANGS:
+        monkeypatch.setattr(examination, "SECONDS", 5.0)
     main(["plugins", "doctor"])
     printed = capsys.readouterr().out
     assert f"bad 1.0: {said}" in printed
@@ -183,6 +180,15 @@ def test_one_that_does_not_hang_says_nothing(shelf: Shelf, capsys: pytest.Captur
     shelf.install("well", GOOD.format(name="well.it"))
     assert main(["plugins", "list"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_verify_leaves_plugins_out_as_well(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.install("bad", "open('imported', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "absent", "--no-plugins"]) != 0
+    assert not Path("imported").exists()
 
 
 # --- named: then it is an error ------------------------------------------------------------------------------------

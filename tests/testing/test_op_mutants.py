@@ -53,6 +53,9 @@ MUTANTS = {
         "row = call->first + cllm_part_begin(rows, 1, call->part, call->n_parts);",
         "row = cllm_part_begin(rows, 1, call->part, call->n_parts);", "rows before it are written to",
     ),
+    "it never comes to an end": (
+        "    if (call->phase == 0) {\n", "    if (1) {\n", "backward: its parts returned [3], with",
+    ),
     "it refuses": (
         "    float *y = call->value[Y];\n", "    float *y = call->value[Y];\n    if (call->part == 1) return 7;\n",
         "forward: its parts returned [0, 4]",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -77,7 +78,7 @@ def build_manager(
             rows.append(replace(_row(candidate, "left out"), problem=why_not or None))
             continue
         try:
-            with awaited(who(candidate), candidate.name):
+            with awaited(who(candidate), candidate.name) if candidate.name != found.BUILTIN else nullcontext():
                 taken = _take_in(hooks, candidate, trace)
         except UsageError:  # there is nothing of this name
             raise

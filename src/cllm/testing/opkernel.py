@@ -108,6 +108,7 @@ class Kernels:
 
 INTERRUPTED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 AGAIN = 3  # of op.h
+MOST_PHASES = 1000  # then an op that never comes to an end is told so
 NEVER_INTERRUPTED = INTERRUPTED(lambda shard: 0)
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -129,7 +130,7 @@ class Shard(ctypes.Structure):
 def run_parts(address: int, op: int, shards: list[Shard]) -> list[int]:
     """A part for each record, all at the same moment in threads of their own (ctypes gives up the GIL); statuses.
 
-    As long as all parts of a phase end with AGAIN, all go on to the next.
+    As long as all parts of a phase end with AGAIN, all go on to the next, as far as the last of MOST_PHASES.
     """
     kernel, n_parts, statuses = KERNEL(address), len(shards), [AGAIN] * len(shards)
     together = threading.Barrier(n_parts)
@@ -138,7 +139,7 @@ def run_parts(address: int, op: int, shards: list[Shard]) -> list[int]:
         together.wait()
         statuses[part] = kernel(op, ctypes.addressof(shards[part]), part, n_parts)
 
-    while set(statuses) == {AGAIN}:
+    for _ in range(MOST_PHASES):
         threads = [threading.Thread(target=run, args=(part,)) for part in range(1, n_parts)]
         for shard in shards:
             shard.shared = shards[0].scratch
@@ -149,6 +150,8 @@ def run_parts(address: int, op: int, shards: list[Shard]) -> list[int]:
             thread.join()
         for shard in shards:
             shard.phase += 1
+        if set(statuses) != {AGAIN}:
+            break
     return statuses
 
 
