@@ -24,7 +24,7 @@ from cllm.state import TrainState
 
 
 def open_folder(ranks: Ranks, name: str, out: str | Path | None, resume: str | Path | None) -> RunFolder:
-    """The run folder, which is rank 0's; the others know where it is, and write nothing there. Raises RunFolderError."""
+    """The run folder, which is rank 0's; the others know where it is, and write nothing there. Or RunFolderError."""
     made: list[RunFolder] = []
 
     def make() -> str:
