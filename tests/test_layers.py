@@ -66,6 +66,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # And what these, which put the others together, may not.
 FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "cllm.together": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.trainer": ("cllm.builtin", "cllm.kernels", "cllm._kernels", "cllm.models", "cllm.ops", "cllm.cli"),
     "cllm.assemble": ("cllm.builtin", "cllm._kernels", "cllm.trainer", "cllm.cli"),
     "cllm.judging": ("cllm.builtin", "cllm._kernels", "cllm.kernels", "cllm.trainer", "cllm.cli", "cllm.runfolder"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class Stopped:
         """Whether an update will be made all the same, without some shards."""
         return self.made.decision.kind == "step"
 
+    def in_one_process(self) -> Stopped:
+        """The same with an engine that needs no other ranks."""
+        return replace(self, parts=replace(self.parts, engine=self.parts.engine.alone()))
+
 
 def report(stopped: Stopped, folder: Path) -> str:
     """Compute the step again and write its receipt into `folder`; returns one line that names place and file.
@@ -55,7 +59,7 @@ def report(stopped: Stopped, folder: Path) -> str:
     gradient = stopped.made.gradient.gradient
     kept = gradient.copy() if stopped.goes_on else None
     try:
-        found = _report(stopped, folder)
+        found = _report(stopped.in_one_process(), folder)
         if found and stopped.made.decision.kind != "abort":  # whose message has it
             made = stopped.made
             print(f"cllm: step {made.view.step + 1}, batch {made.batch.index}: {found}", file=sys.stderr)

@@ -22,6 +22,7 @@ class Subtree:
 
     @property
     def shards(self) -> range:
+        """Their ids."""
         return range(self.start, self.start + self.size)
 
 

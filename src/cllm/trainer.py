@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -17,16 +15,13 @@ from typing import Any
 
 from cllm import checkpoint, env
 from cllm.arguments import check_trainer_arguments, labelled
-from cllm.assemble import Assembly, assemble, open_run_data
+from cllm.assemble import Assembly, assemble
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
-from cllm.config.compare import flatten
-from cllm.data.source import OpenData
 from cllm.debug import Debug
-from cllm.digest import bytes_digest
 from cllm.earlier import Earlier
 from cllm.engine import ENDINGS, Batch, Interrupted, ReducerFailed
-from cllm.errors import CheckpointError, InstabilityAbort, RankError, count
+from cllm.errors import CheckpointError, InstabilityAbort, RankError
 from cllm.evaluate import Evaluation
 from cllm.facts import facts_of
 from cllm.floats import standard_floats
@@ -42,9 +37,9 @@ from cllm.ledger import Ledger, Record
 from cllm.measuring import NOTHING_MEASURED, Measured, evaluate_source, measured
 from cllm.meter import Meter
 from cllm.progress import Pace
-from cllm.ranks import RankFailed, hand_over, join
+from cllm.ranks import ALIKE, RankFailed, hand_over, join
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config
-from cllm.runfolder import RunFolder
+from cllm.together import agree_on_beginning, open_data, open_folder, remarks, seen_in
 from cllm.views import view_of
 from cllm.watching import Watching, told
 
@@ -73,8 +68,8 @@ class Trainer:
         self.plugins = plugins or build_manager(allow=config.plugins.allow)
         own_checks = labelled(checks or [], taken={"finite", *config.checks})
         self.ranks = join(self.plugins.make_communicator(config), ENDINGS)
-        with self._told_to_others():
-            self.folder = self._open_folder(config, out, resume)
+        with self._told_to_others(alike=(RankError,)):
+            self.folder = open_folder(self.ranks, config.name, out, resume)
             try:
                 self._assemble(config, resume is not None, init_from, reducer, own_checks)
             except BaseException:
@@ -86,36 +81,6 @@ class Trainer:
     def leads(self) -> bool:
         """Whether this is rank 0, which writes and prints, or the only process."""
         return self.ranks.leads
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether ranks add up gradients in an order that no one process has: then bits depend on their number."""
-        return self.ranks.n_ranks > 1 and self.ranks.communicator.fast
-
-    def _open_folder(self, config: Config, out: str | Path | None, resume: str | Path | None) -> RunFolder:
-        """Rank 0's; the others know where it is, and write nothing there."""
-        made: list[RunFolder] = []
-
-        def make() -> str:
-            create = partial(RunFolder.create, name=config.name, out=Path(out) if out else None)
-            made.append(create() if resume is None else RunFolder.resume(Path(resume)))
-            return str(made[0].path)
-
-        path = self.ranks.from_first("the run folder", make)
-        return made[0] if made else RunFolder(Path(path), None)
-
-    def _open_data(self, config: Config) -> OpenData:
-        """Rank 0 first, so that text is prepared but once; the others find it in the run folder."""
-        opened: list[OpenData] = []
-
-        def open_mine() -> str:
-            opened.append(open_run_data(config, self.plugins, self.folder.path / "data"))
-            return ""
-
-        self.ranks.from_first("the data", open_mine)
-        if not opened:
-            open_mine()
-        return opened[0]
 
     @standard_floats()
     def _assemble(
@@ -129,7 +94,7 @@ class Trainer:
         elif self.leads and not self.folder.config_path.exists():
             self.folder.write_config(to_toml(config))
         saved = checkpoint.load_newest(self.folder.checkpoints) if resuming and self.leads else None
-        data = self._open_data(config)
+        data = open_data(self.ranks, config, self.plugins, self.folder.path / "data")
         if saved is not None:
             refuse_other_data(saved.facts, data, "resume")
         data.verify()
@@ -153,8 +118,8 @@ class Trainer:
             self.state.course.from_weights = True
         if resuming or init_from is not None:
             hand_over(self.ranks, self.state)
-        self._agree_on_beginning()
-        self.warnings = (*self.warnings, *self._of_ranks()) if self.leads else ()
+        agree_on_beginning(self.ranks, self.config, self.facts, self.state)
+        self.warnings = (*self.warnings, *remarks(self.ranks, self.parts.n_threads)) if self.leads else ()
         self.ledger = self._begin_records() if self.leads else None
         self.metrics = self.plugins.make_metrics(self.config.metrics)
         self._validation: tuple[int, float] | None = None  # step and loss of the last evaluation
@@ -168,35 +133,16 @@ class Trainer:
         if init_from is not None and saved is None:
             self.save()  # or a resume before the first checkpoint would not know of these weights
 
-    def _agree_on_beginning(self) -> None:
-        """Of all that decides bits, in few words."""
-        if self.ranks.n_ranks > 1:
-            decides = [pair for pair in flatten(to_mapping(self.config)) if pair[0] != "train.threads"]
-            facts = self.facts
-            self.ranks.note(
-                f"cllm {facts.cllm_version}, numerics {facts.numerics_version}, data {facts.data_digest[:16]}, "
-                f"config {bytes_digest(repr(decides).encode())[:16]}, state {self.state.digest()[:16]}"
-            )
-            self.ranks.agree("the beginning")
-
     def _begin_records(self) -> Ledger:
         self.folder.cut_after(self.state.batch_index)
         self.folder.write_config(to_toml(self.config))
         self.sinks = self.plugins.make_sinks(self.config.sinks, self.folder.path, self.config.train.log_every)
         ledger = self.folder.open_ledger()
         ledger.begin(self.state.step, self.state.batch_index, self.plugins.versions())
-        if self.is_fast:
+        if self.ranks.are_fast:
             more = {"ranks": self.ranks.n_ranks}
             ledger.append(Record(self.state.step, self.state.batch_index, event="fast", more=more))
         return ledger
-
-    def _of_ranks(self) -> Iterator[str]:
-        """What somebody should know who has started several."""
-        share, n_threads = self.ranks.share, self.parts.n_threads
-        if self.is_fast:
-            yield f"fast: bits depend on the number of ranks, {share.n_ranks}, and are not promised"
-        if share.n_ranks > 1 and not share.has_room_for(n_threads):
-            yield f"{count(share.on_cores, 'rank')} of {count(n_threads, 'thread')} share too few cores, and will wait"
 
     def _restore(self, saved: Checkpoint) -> None:
         refuse_other_numerics(saved, self.facts)
@@ -257,9 +203,9 @@ class Trainer:
                 decision="drop" if updated and decision.shards else decision.kind, reasons=decision.reasons,
                 digest=state.digest() if updated and self._is_due("digest") else None,
                 dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
-                metrics=self._metrics(batch) if updated else {},
+                metrics=self._metrics(batch) if updated and self.leads else {},
             )
-            self._note(report)
+            self.ranks.note(seen_in(report))
             if self.leads:
                 self._tell(report, made.is_news)
             if decision.kind == "rewind":
@@ -373,13 +319,13 @@ class Trainer:
             self.close()
 
     @contextmanager
-    def _told_to_others(self) -> Iterator[None]:
+    def _told_to_others(self, alike: tuple[type[BaseException], ...] = ALIKE) -> Iterator[None]:
         """What ends this rank in here is told to the others, and what has ended another one is a RankError."""
         try:
             try:
                 yield
             except BaseException as error:
-                self.ranks.fail(error)
+                self.ranks.fail(error, alike)
                 raise
         except RankFailed as failed:
             raise self._without_rank(failed) from None
@@ -394,8 +340,7 @@ class Trainer:
         if made.decision.kind == "abort":
             self._kept()  # now, for then the receipt needs no weights of its own
         saved = self._saved_to / checkpoint.MODEL if self._saved_to and self.is_saved else None
-        parts = replace(self.parts, engine=self.parts.engine.alone())
-        self._incident = report(Stopped(parts, self.facts, made, self._own_reducer, saved), self.folder.incidents)
+        self._incident = report(Stopped(self.parts, self.facts, made, self._own_reducer, saved), self.folder.incidents)
 
     def _rewind(self, made: Judged) -> None:
         """Go on from an earlier state with the batch after this one; the batches since then are left out."""
@@ -478,14 +423,6 @@ class Trainer:
     def _fire(self, event: str, **values: Any) -> None:
         if self.leads:
             self.plugins.fire(event, **values)
-
-    def _note(self, report: StepReport) -> None:
-        """What all ranks must have come to; they say it before they next meet."""
-        self.ranks.note(
-            f"step {report.step}, batch {report.batch_index}: {report.decision} {'; '.join(report.reasons)} with loss "
-            f"{report.loss!r}, gradient norm {report.gradient_norm!r}, clip {report.clip!r}, learning rate "
-            f"{report.learning_rate!r}, without shards {report.dropped}, digest {report.digest}"
-        )
 
     def _tell(self, report: StepReport, is_news: bool) -> None:
         state = self.state

@@ -266,6 +266,28 @@ def test_fast_takes_no_reducer_but_a_sum(tmp_path: Path) -> None:
 # --- threads ----------------------------------------------------------------------------------------------------
 
 
+def test_after_the_end_nothing_is_asked_of_others(tmp_path: Path) -> None:
+    def run(member: Member) -> None:
+        with trainer(member, config(tmp_path), tmp_path / "run") as made:
+            list(made)
+        made.evaluate()
+
+    errors = each(Crowd(2), run)
+    assert [type(error) for error in errors] == [RankError] * 2
+    assert "'evaluation' after they have parted" in errors[0].came
+
+
+def test_an_interruption_while_one_begins_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cllm.checkpoint.load_newest", interrupted)  # which rank 0 alone calls
+    settings = config(tmp_path)
+    runs.train(settings, tmp_path / "run")
+    errors = train(2, settings, None, resume=tmp_path / "run")
+    assert [type(error) for error in errors] == [KeyboardInterrupt, RankError]
+
+
 def test_ranks_on_the_same_cores_divide_them(tmp_path: Path) -> None:
     def n_threads(member: Member) -> tuple[int, tuple[str, ...]]:
         with trainer(member, config(tmp_path), tmp_path / "run") as made:

@@ -6,9 +6,9 @@ gradients become one total), handing (how a state gets from rank 0 to the others
 
 from __future__ import annotations
 
-from cllm.ranks.agreement import RankFailed, Ranks
+from cllm.ranks.agreement import ALIKE, RankFailed, Ranks
 from cllm.ranks.handing import hand_over
 from cllm.ranks.joining import join
 from cllm.ranks.meeting import Meeting
 
-__all__ = ["Meeting", "RankFailed", "Ranks", "hand_over", "join"]
+__all__ = ["ALIKE", "Meeting", "RankFailed", "Ranks", "hand_over", "join"]

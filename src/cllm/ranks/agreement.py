@@ -49,7 +49,7 @@ class Ranks:
     def __init__(self, communicator: Communicator, share: Share, endings: Mapping[str, type[BaseException]]) -> None:
         """endings: by names, exceptions that all raise where one does, with the text that it was raised with."""
         self.communicator, self.share = communicator, share
-        self._endings, self._seen, self._is_over = endings, list[str](), share.n_ranks == 1
+        self._endings, self._seen, self._is_over = endings, list[str](), False
 
     @property
     def leads(self) -> bool:
@@ -58,19 +58,27 @@ class Ranks:
 
     @property
     def n_ranks(self) -> int:
+        """How many there are, this one included."""
         return self.share.n_ranks
+
+    @property
+    def are_fast(self) -> bool:
+        """Whether they add up gradients in an order that no one process has: then bits depend on their number."""
+        return self.n_ranks > 1 and self.communicator.fast
 
     def note(self, seen: str) -> None:
         """What this rank has come to; the next word takes it along, and it must be what all others have come to."""
-        if not self._is_over:
+        if self.n_ranks > 1:
             self._seen.append(seen)
 
     def agree(self, about: str, numbers: Sequence[float] = (), text: str = "") -> list[Word]:
         """Each rank's word, by rank. RankError where they differ; RankFailed or an ending where one has ended."""
         own = Word(about, "; ".join(self._seen), list(numbers), text)
         self._seen.clear()
-        if self._is_over:
+        if self.n_ranks == 1:
             return [own]
+        if self._is_over:
+            raise RankError("ranks", f"{about!r} after they have parted", "nothing more to do together", "begin anew")
         return self._heard(own)
 
     def together(self, about: str, work: Callable[[], Sequence[float]]) -> list[Word]:
@@ -108,12 +116,12 @@ class Ranks:
         for turn in range(0, max(len(word.numbers) for word in words), n_each):
             yield from (word.numbers[turn : turn + n_each] for word in words if len(word.numbers) > turn)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, alike: tuple[type[BaseException], ...] = ALIKE) -> None:
         """Tell the others that this rank goes no further, in place of its next word; nothing if they know already.
 
-        Raises what another rank has ended in, where that comes first.
+        alike: what they meet by themselves. Raises what another rank has ended in, where that comes first.
         """
-        if self._is_over or isinstance(error, (*ALIKE, RankFailed)):
+        if self.n_ranks == 1 or self._is_over or isinstance(error, (*alike, RankFailed)):
             return
         self._seen.clear()
         name = next((name for name, kind in self._endings.items() if isinstance(error, kind)), FAILED)
@@ -123,7 +131,7 @@ class Ranks:
 
     def leave(self) -> None:
         """The last word: nobody has gone before the others were through. Raises as `agree` does."""
-        if not self._is_over:
+        if self.n_ranks > 1 and not self._is_over:
             self.agree("the end")
             self._is_over = True
 
