@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.cllm_step import CllmStep
 from benchmarks.worker import tell
 from cllm.config import Part
-from cllm.engine import ENDINGS
 from cllm.hooks.manager import build_manager
 from cllm.hooks.protocols import Communicator
+from cllm.outcomes import ENDINGS
 from cllm.ranks import join
 from cllm.ranks.meeting import slice_bounds
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cllm.engine import Engine, ReducerFailed
+from cllm.engine import Engine
 from cllm.errors import DataError, KernelError, MemoryLimitError, UsageError
 from cllm.machine import cores
 from cllm.models.gpt2 import build
+from cllm.outcomes import ReducerFailed
 from cllm.reference import Reference
 from cllm.stepping import Stepper, compare
 from tests.models import CONFIGS, FoldInPython, Gather, Tree, a_batch, a_model, digest, shape

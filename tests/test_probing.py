@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cllm.engine import Engine, Interrupted
+from cllm.engine import Engine
 from cllm.ops.fault import insert
+from cllm.outcomes import Interrupted
 from cllm.probing import First, Range, Walk, walk
 from cllm.program import Program
 from cllm.stepping import Stepper

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import cllm
-from cllm.engine import Engine, Interrupted
+from cllm.engine import Engine
 from cllm.errors import DataError
 from cllm.interrupts import Interrupts, Terminated
+from cllm.outcomes import Interrupted
 from tests.models import Tree, a_batch, a_model, digest
 from tests.runs import config
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cllm.engine import Batch, Gradient
+from cllm.binding import Batch
+from cllm.outcomes import Gradient
 from cllm.program import Program
 from cllm.stepping import Stepper, compare
 

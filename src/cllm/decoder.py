@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from cllm import aligned, kernels
 from cllm.bounded import check_memory
-from cllm.engine import REFUSED, refuse_status
 from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
+from cllm.outcomes import REFUSED, refuse_status
 from cllm.program import Program
 from cllm.teams import form_teams
 from cllm.workers import Workers

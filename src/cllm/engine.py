@@ -7,17 +7,18 @@ thread runs which shard, and how many there are, changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
+from cllm.binding import Batch, bind
 from cllm.bounded import check_memory
 from cllm.disorder import Disorder, Executor, check_executor, keeps_every_shard
 from cllm.env import MOST_THREADS
@@ -29,6 +30,7 @@ from cllm.lowering import lower, sizes
 from cllm.memory import engine_memory
 from cllm.meter import region
 from cllm.opened import OpenedReducer, open_reducer
+from cllm.outcomes import REFUSED, Gradient, ReducerFailed, called, merge_slice, refuse_status
 from cllm.program import Program
 from cllm.ranks.agreement import Ranks
 from cllm.ranks.meeting import Meeting
@@ -41,52 +43,8 @@ if TYPE_CHECKING:
     from cllm.hooks.protocols import FoldReducer, GatherReducer, Reducer
 
 Float32 = NDArray[np.float32]
-Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
 
-DONE, BAD_TOKEN, STOPPED, REFUSED = 0, 1, 2, 4  # statuses of op.h
 SLICE = 1 << 16  # parameters that a gather reducer sees at a time: its temporaries stay in cache
-
-
-class Batch(Protocol):
-    """What the engine reads of a batch: arrays (B, T), where T is the block_size or, if all rows are shorter, less."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def inputs(self) -> NDArray[np.int32]: ...
-    @property
-    def targets(self) -> NDArray[np.int32]: ...
-    @property
-    def weights(self) -> Float32: ...
-    @property
-    def positions(self) -> NDArray[np.int32] | None:
-        """Of tokens in their documents, which do not see each other; None: each row is one."""
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """The outcome of one batch. `gradient` is the engine's own memory, valid until its next call."""
-
-    gradient: Float32  # (P,) of the mean loss a token weight
-    norm: float  # Euclidean; not finite if any element is not
-    loss: float  # mean
-    weight_sum: float
-    shard_losses: tuple[float, ...]  # means, by shard; 0.0 for one without counted tokens or left out
-    shard_weights: tuple[float, ...]  # sums of token weights
-    shard_seconds: float  # wall time of packing, of the shards and of combining them
-
-
-class Interrupted(BaseException):
-    """A step was left half-way because somebody asked for it; nothing of it remains."""
-
-
-class ReducerFailed(Exception):
-    """A step was left half-way because the reducer raised what is the cause of this; nothing of it remains."""
-
-
-# What all ranks raise where one does, by the name that it is told by.
-ENDINGS = {"stopped": Interrupted, "reducer": ReducerFailed}
 
 
 class Engine:
@@ -173,7 +131,7 @@ class Engine:
         """
         if without and self.lockstep:
             return self._one_by_one().gradient(parameters, batch, reducer, without)
-        compiled = _call(self._open, reducer)
+        compiled = called(self._open, reducer)
         if self.lockstep and not (compiled and compiled.kind == "fold"):
             raise KernelError(
                 "engine", f"the reducer {type(reducer).__name__}", "a compiled fold, for which it was made",
@@ -298,7 +256,7 @@ class Engine:
     def _fold_outside(self, parameters: Float32, reducer: FoldReducer, present: Sequence[int]) -> Float32:
         """A fold in Python: shards in parallel, as many as there are teams, then the same tree by its merges."""
         (total,) = self._fold_roots(parameters, reducer, present, self.share.roots(self.n_shards))
-        _call(reducer.finish, total, len(present))
+        called(reducer.finish, total, len(present))
         self._divide(total)
         return total
 
@@ -318,7 +276,7 @@ class Engine:
             return ready.pop(shard)
 
         def merge(left: Float32, right: Float32) -> Float32:
-            _call(reducer.merge, left, right)
+            called(reducer.merge, left, right)
             buffers.free(right)
             return left
 
@@ -361,10 +319,10 @@ class Engine:
         """out (n,) OUT from rows (S, n) of the shards present, piece by piece; first: its place in the parameters."""
         weights = self._shard_weight[present]
         if isinstance(reducer, OpenedReducer):
-            _call(reducer.combine, rows, weights, out, first, n_threads=self.n_threads)
+            called(reducer.combine, rows, weights, out, first, n_threads=self.n_threads)
             return
         for begin in range(0, out.size, SLICE):
-            _call(reducer.combine, rows[:, begin : begin + SLICE], weights, out[begin : begin + SLICE])
+            called(reducer.combine, rows[:, begin : begin + SLICE], weights, out[begin : begin + SLICE])
 
     # --- with other processes ----------------------------------------------------------------------------------
 
@@ -385,8 +343,8 @@ class Engine:
             self._meeting.gather(rows, present, total, partial(self._combine, reducer, present))
         else:
             total = rows[0] if rows else self._gradients.lent()
-            self._meeting.fold(rows, present, total, partial(_merge, reducer))
-            _call(reducer.finish, total, len(present))
+            self._meeting.fold(rows, present, total, partial(merge_slice, reducer))
+            called(reducer.finish, total, len(present))
         self._divide(total)
         return total
 
@@ -423,17 +381,13 @@ class Engine:
     # --- one call into compiled code ---------------------------------------------------------------------------
 
     def _bind(self, batch: Batch) -> None:
-        refuse_shape(batch, int(self.boundaries[-1]), self.program.block_size)
         if kernels.CHECKED:
             self._workers.poison()
             self._gradients.poison()
         # Alive while the executor has their addresses.
-        self._arrays = (batch.inputs, batch.targets, batch.weights, batch.positions)
-        self._executor.set_batch(
-            kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
-            kernels.address(batch.weights), at(self._losses), at(self.boundaries[self._base :]),
-            at(self._shard_loss[self._base :]), at(self._shard_weight[self._base :]), self.n_shards - self._base,
-            batch.inputs.shape[1], 0, batch.index, self.seed, positions_address(batch),
+        self._arrays = bind(
+            self._executor, batch, self.program.block_size, self.seed, self._losses, self.boundaries, self._shard_loss,
+            self._shard_weight, self._base,
         )
 
     def _name_rows(self, named: NamedRows | None) -> None:
@@ -481,45 +435,3 @@ class Engine:
         if not weight > 0.0:
             raise DataError("engine", "a batch without a counted token", "at least one", "check the data's targets")
         return weight
-
-
-def refuse_shape(batch: Batch, batch_size: int, block_size: int) -> None:
-    """Raise KernelError unless the batch's arrays are (batch_size, T) with a T that the Program has room for."""
-    shape, expected = batch.inputs.shape, (batch_size, block_size)
-    is_right = len(shape) == 2 and shape[0] == batch_size and 1 <= shape[1] <= block_size
-    others = (batch.targets, batch.weights, batch.positions)
-    if not is_right or any(array is not None and array.shape != shape for array in others):
-        shapes = ", ".join(str(array.shape) for array in (batch.inputs, *others) if array is not None)
-        raise KernelError("engine", f"a batch {shapes}", f"{expected}", "match batch_size and block_size")
-
-
-def positions_address(batch: Batch) -> int:
-    """For an executor; 0 where documents are not told apart."""
-    return 0 if batch.positions is None else kernels.address(batch.positions, np.int32)
-
-
-def refuse_status(status: int, who: str, program: Program) -> None:
-    """Raise what a kernel's status stands for, unless it is DONE."""
-    if status == STOPPED:
-        raise Interrupted
-    if status == BAD_TOKEN:
-        raise DataError(
-            who, f"a token outside 0 .. {program.vocab_size - 1}", "ids of the model's vocabulary",
-            "use the tokenizer that the model was trained with",
-        )
-    if status != DONE:
-        raise KernelError(who, f"status {status} of a kernel", "one of op.h", "correct the kernel")
-
-
-def _merge(reducer: Any, left: Float32, right: Float32, first: int) -> None:
-    """A slice of the parameters, whose place compiled code wants to know."""
-    place = {"first": first} if isinstance(reducer, OpenedReducer) else {}
-    _call(reducer.merge, left, right, **place)
-
-
-def _call(method: Callable[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
-    """What a reducer's method returns; what it raises is its own failure, whoever it has called."""
-    try:
-        return method(*arguments, **named)
-    except Exception as error:
-        raise ReducerFailed(f"{type(error).__name__}: {error}") from error

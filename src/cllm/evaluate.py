@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.engine import Batch, Engine
+from cllm.binding import Batch
+from cllm.engine import Engine
 from cllm.errors import DataError
 from cllm.floats import standard_floats
 

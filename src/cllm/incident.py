@@ -19,13 +19,13 @@ from cllm import atomic, kernels, receipt
 from cllm.assemble import Assembly
 from cllm.checkpoint import RunFacts
 from cllm.config import to_mapping
-from cllm.engine import Interrupted
 from cllm.errors import CllmError, IncidentError
 from cllm.hooks.calling import warn
 from cllm.hooks.making import problem
 from cllm.investigation import Findings, Seen, compute_again
 from cllm.judging import Judged
 from cllm.locating import place_of, text_of
+from cllm.outcomes import Interrupted
 from cllm.probing import First, Written
 from cllm.program import Program
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cllm.binding import Batch
 from cllm.digest import DIGEST_BYTES, raw_bytes
-from cllm.engine import Batch, Engine, Gradient
+from cllm.engine import Engine
 from cllm.floats import standard_floats
+from cllm.outcomes import Gradient
 from cllm.probing import Walk, walk
 from cllm.stepping import Stepper
 

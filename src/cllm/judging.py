@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cllm.assemble import Assembly
-from cllm.engine import Batch, Gradient
+from cllm.binding import Batch
 from cllm.hooks.reports import GradientView, Past
 from cllm.hooks.verdicts import Decision
+from cllm.outcomes import Gradient
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cllm.binding import Batch
 from cllm.data.batches import Batches
-from cllm.engine import Batch
 from cllm.errors import CllmError
 from cllm.hooks.protocols import Tokenizer
 

@@ -9,8 +9,8 @@ from cllm.assemble import Assembly
 from cllm.config import Config
 from cllm.data.batches import Batch, Source, evaluation_batches
 from cllm.decoder import Decoder
-from cllm.engine import Interrupted
 from cllm.evaluate import Evaluation, evaluate
+from cllm.outcomes import Interrupted
 from cllm.sampling import Sampling
 from cllm.writing import usual_threads, write
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import kernels
-from cllm.engine import Batch, Interrupted
+from cllm.binding import Batch
 from cllm.opened import as_python
+from cllm.outcomes import Interrupted
 from cllm.program import LOSSES
 from cllm.reduction import chain, fold_present, mean_losses
 from cllm.state import first_non_finite

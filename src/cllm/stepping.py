@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
+from cllm.binding import Batch, bind
 from cllm.bounded import check_memory
-from cllm.engine import REFUSED, Batch, positions_address, refuse_shape, refuse_status
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
+from cllm.outcomes import REFUSED, refuse_status
 from cllm.program import LOSSES, Program
 from cllm.reduction import shard_boundaries
 from cllm.reference import Reference
@@ -79,13 +80,9 @@ class Stepper:
 
     def begin(self, parameters: Float32, batch: Batch) -> None:
         """Make ready for the shards of this batch; both arguments stay as they are until the last has been walked."""
-        refuse_shape(batch, int(self.boundaries[-1]), self.program.block_size)
         self._time = batch.inputs.shape[1]
-        self._executor.set_batch(
-            kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
-            kernels.address(batch.weights), self._losses.ctypes.data, self.boundaries.ctypes.data,
-            self._sums[0].ctypes.data, self._sums[1].ctypes.data, self.n_shards, self._time, 0,
-            batch.index, self.seed, positions_address(batch),
+        self._arrays = bind(
+            self._executor, batch, self.program.block_size, self.seed, self._losses, self.boundaries, *self._sums
         )
         self._executor.pack(kernels.address(parameters))
 

@@ -16,11 +16,11 @@ from typing import Any
 from cllm import checkpoint, env
 from cllm.arguments import check_trainer_arguments, labelled
 from cllm.assemble import Assembly, assemble
+from cllm.binding import Batch
 from cllm.checkpoint import Checkpoint
 from cllm.config import Config, located, to_mapping, to_toml
 from cllm.debug import Debug
 from cllm.earlier import Earlier
-from cllm.engine import ENDINGS, Batch, Interrupted, ReducerFailed
 from cllm.errors import CheckpointError, InstabilityAbort, RankError
 from cllm.evaluate import Evaluation
 from cllm.facts import facts_of
@@ -36,6 +36,7 @@ from cllm.judging import Judged, judge, update
 from cllm.ledger import Ledger, Record
 from cllm.measuring import NOTHING_MEASURED, Measured, evaluate_source, measured
 from cllm.meter import Meter
+from cllm.outcomes import ENDINGS, Interrupted, ReducerFailed
 from cllm.progress import Pace
 from cllm.ranks import ALIKE, RankFailed, hand_over, join
 from cllm.resume import refuse_fewer_steps, refuse_other_data, refuse_other_numerics, resumed_config

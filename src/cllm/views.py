@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, kernels
-from cllm.engine import Batch, Engine, Gradient
+from cllm.binding import Batch
+from cllm.engine import Engine
 from cllm.hooks.reports import BatchView, GradientView, Magnitude, ShardView, Spoilt, UpdatedView, UpdateView
+from cllm.outcomes import Gradient
 from cllm.program import Program
 from cllm.state import TrainState, first_non_finite
 

@@ -12,10 +12,11 @@ import pytest
 from cllm import Trainer, aligned, kernels
 from cllm.abi import FoldReducer, GatherReducer, Scan
 from cllm.decoder import Decoder
-from cllm.engine import Engine, ReducerFailed
+from cllm.engine import Engine
 from cllm.errors import InstabilityAbort, KernelError
 from cllm.hooks import GradientView, Ok, SkipStep, Verdict
 from cllm.opened import open_reducer
+from cllm.outcomes import ReducerFailed
 from cllm.reference import Reference
 from cllm.stepping import Stepper, compare
 from tests.abi.library import a_fold, a_gather, a_program, a_state, at, library, square

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from cllm.engine import Engine, Interrupted
+from cllm.engine import Engine
 from cllm.interrupts import Interrupts
+from cllm.outcomes import Interrupted
 from tests.evidence import record
 from tests.models import Tree, a_batch, a_model
 

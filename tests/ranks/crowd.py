@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import cllm
-from cllm.engine import ENDINGS
 from cllm.hooks.manager import build_manager
+from cllm.outcomes import ENDINGS
 from cllm.ranks import Ranks, join
 
 PATIENCE = 60.0  # seconds

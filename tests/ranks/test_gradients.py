@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cllm.builtin.reducers import OrderedReducer, TreeReducer
-from cllm.engine import ENDINGS, Engine, Gradient, Interrupted, ReducerFailed
+from cllm.engine import Engine
 from cllm.memory import engine_memory
+from cllm.outcomes import ENDINGS, Gradient, Interrupted, ReducerFailed
 from cllm.ranks import RankFailed, Ranks, join
 from cllm.share import Share
 from tests.abi.library import a_fold, a_gather

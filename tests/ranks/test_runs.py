@@ -12,10 +12,10 @@ import pytest
 
 import cllm
 from cllm import ledger, machine
-from cllm.engine import ENDINGS
 from cllm.errors import CheckpointError, ConfigError, InstabilityAbort, RankError, RunFolderError
 from cllm.hooks.manager import build_manager
 from cllm.hooks.verdicts import Abort, DropShards, Ok, Rewind, SkipStep
+from cllm.outcomes import ENDINGS
 from cllm.ranks import hand_over, join
 from tests import runs
 from tests.ranks.crowd import Crowd, Member, each, train, trainer

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.disorder import Executor
-from cllm.engine import Engine, ReducerFailed
+from cllm.engine import Engine
 from cllm.errors import CllmError
 from cllm.hooks.making import check_shape
 from cllm.hooks.protocols import Reducer
 from cllm.opened import OpenedReducer, as_python
+from cllm.outcomes import ReducerFailed
 from cllm.reduction import fold_present
 from cllm.testing.small import small_batch, small_model
 
