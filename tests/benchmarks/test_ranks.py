@@ -28,7 +28,7 @@ def test_what_a_meeting_moves_is_what_the_model_says() -> None:
     def run(ranks: Ranks) -> int:
         meeting = Meeting(ranks, 8, n)
         row = np.ones(n, dtype=np.float32)
-        meeting.fold([row], list(range(8)), row, lambda left, right: np.add(left, right, out=left))
+        meeting.fold([row], list(range(8)), row, lambda left, right, place: np.add(left, right, out=left))
         assert (row == ranks.n_ranks).all()
         sent: int = ranks.communicator.n_bytes  # type: ignore[attr-defined]
         return sent

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cllm.engine import ReducerFailed
+from cllm.outcomes import ReducerFailed
 from tests.abi.library import a_fold, a_gather
 from tests.kernels.compiling import needs_a_compiler
 from tests.models import always_in_lockstep

@@ -13,8 +13,6 @@ from cllm.memory import engine_memory
 from cllm.outcomes import ENDINGS, Gradient, Interrupted, ReducerFailed
 from cllm.ranks import RankFailed, Ranks, join
 from cllm.share import Share
-from tests.abi.library import a_fold, a_gather
-from tests.kernels.compiling import needs_a_compiler
 from tests.models import CONFIGS, FoldInPython, Tree, a_batch, a_model, always_in_lockstep, build, digest, shape
 from tests.ranks.crowd import Crowd, each, each_rank
 from tests.test_golden import GRADIENTS
@@ -127,19 +125,6 @@ def test_fast_adds_all_ranks_up_and_needs_no_tree() -> None:
         assert all(np.array_equal(one, got[0]) for one in got)
         np.testing.assert_allclose(got[0], exact, rtol=1e-4, atol=1e-6)
     assert digest(got[0]) != expected[0]  # of 8 ranks: so the promise has to be given up
-
-
-@needs_a_compiler
-@pytest.mark.parametrize("reducer", [
-    lambda: a_fold("merge_by_place", state=5), lambda: a_fold("merge_sum", "finish_by_place"),
-    lambda: a_gather("combine_in_scratch", "scratch_of_a_block"),
-], ids=["by place", "finish", "gather"])
-def test_a_compiled_reducer_of_another_package_has_the_places_of_the_parameters_on_every_rank(reducer: Any) -> None:
-    (expected,) = found("plain", 1, 1, reducer())
-    for n_ranks in (2, 3, 8):
-        assert found("plain", n_ranks, 2, reducer()) == [expected] * n_ranks
-    (expected,) = found("plain", 1, 1, reducer(), (2, 3))
-    assert found("plain", 3, 2, reducer(), (2, 3)) == [expected] * 3
 
 
 # --- endings ----------------------------------------------------------------------------------------------------
