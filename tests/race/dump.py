@@ -38,7 +38,7 @@ def dump(
     }
     empty = {
         "packed": engine._packed, "losses": engine._losses, "shard_loss": engine._shard_loss,
-        "shard_weight": engine._shard_weight, "total": memory.total, "named": named.memory if named else None,
+        "shard_weight": engine._shard_weight, "total": memory.folded[0], "named": named.memory if named else None,
         "sums": engine.norms._sums,
     }
     numbers = {
