@@ -54,7 +54,7 @@ def dump(
     pieces = [
         *((array, ADDRESSES if name == "pairs" else FULL if name in full else EMPTY) for name, array in arrays.items()),
         *((table, ADDRESSES) for table in workers._tables),
-        *((array, EMPTY) for array in others if array is not memory.total and array.size),
+        *((array, EMPTY) for array in others if array is not memory.folded[0] and array.size),
     ]
     with path.open("wb") as file:
         np.array([numbers.get(name, places.get(name, 0)) for name in SCENE], dtype=np.int64).tofile(file)
