@@ -109,7 +109,7 @@ def test_only_what_no_test_can_do_is_skipped() -> None:
         r"|cllm prepare (parquet\.rows|hf\.dataset|text book\.txt --tokenizer hf\.tokenizer) "  # environment plugins
         r"|mpiexec |module load |cllm prepare text books |cllm (digest|train --resume) runs/shakespeare-1"  # several
         r"|docker (build|run) "  # needs a daemon
-        r"|tensorboard --logdir "  # serves until it is stopped
+        r"|tensorboard --logdir |cllm watch |ssh "  # serve until they are stopped
     )
     assert all(allowed.match(command) for command in skipped), skipped
 
