@@ -24,10 +24,11 @@ SOURCE = Path(__file__).parent / "parts.c"
 
 @cache
 def library(compiler: str | None = None) -> ctypes.CDLL:
-    """By this compiler, or by the one that is asked for in CC, or is at hand."""
+    """By this compiler, or by the one that is asked for in CC, with what CFLAGS adds for it, or is at hand."""
     made = Path(mkdtemp()) / "parts.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-    compiler, more = compiler or os.environ.get("CC") or COMPILER, shlex.split(os.environ.get("CFLAGS", ""))
+    more = [] if compiler else shlex.split(os.environ.get("CFLAGS", ""))
+    compiler = compiler or os.environ.get("CC") or COMPILER
     assert compiler is not None
     subprocess.run([compiler, *flags, *more, f"-I{cllm.get_include()}", SOURCE, "-o", made], check=True)
     return ctypes.CDLL(str(made))
