@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cllm import kernels
 from cllm.errors import ProgramError
-from cllm.opened import OpenedOp, open_op
+from cllm.opened import OpenedOp
 from cllm.plan import Plan, differentiable, plan
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Op, Program
 from cllm.ranges import NOWHERE, parameter_ranges, rooms_in_total
@@ -144,7 +144,7 @@ def _opened(program: Program) -> list[OpenedOp | None]:
     for op in program.ops:
         part = op.kind.compiled
         if part is not None and id(part) not in opened:
-            opened[id(part)] = open_op(part, f"op {op.kind.name}")
+            opened[id(part)] = OpenedOp(part, f"op {op.kind.name}")
             _refuse_missing(op, opened[id(part)].directions, program)
     return [None if op.kind.compiled is None else opened[id(op.kind.compiled)] for op in program.ops]
 

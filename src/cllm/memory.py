@@ -118,7 +118,7 @@ def _most_gradients(n_shards: int, teams: Sequence[Team], reducer: Reducer | Non
     """How many gradients (P,) are held at once."""
     if reducer is not None and reducer.kind == "gather":
         return n_shards + 1  # and what they are combined into
-    if reducer is None or hasattr(reducer, "__cllm_reducer__"):
+    if reducer is None or is_compiled_fold(reducer):
         return sum(most_held(team.first, team.last) for team in teams)
     # A fold in Python: one for each team, and the subtrees of the shards before.
     return min(n_shards, len(teams) + n_shards.bit_length() + n_roots - 1)

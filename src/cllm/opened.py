@@ -52,17 +52,34 @@ def abi_of(part: object, kind: str) -> str | None:
     return f"{major}.{minor}"
 
 
-def _refusal(who: str, status: int, text: str) -> KernelError:
-    came = f"status {status}: {text}" if text else f"status {status}, which it does not describe"
-    return KernelError(who, came, "status 0", "what it means is the package's to say")
+class _Opened:
+    """What is the same of all: an address for the engine, and errors for statuses of its own."""
+
+    def __init__(self, record: foreign.Part, who: str) -> None:
+        self._part, self._who = record, who
+
+    @property
+    def address(self) -> int:
+        """Of its struct."""
+        return self._part.address
+
+    def refusal(self, status: int) -> KernelError:
+        """The error that a status of its own stands for."""
+        text = self._part.describe(status)
+        came = f"status {status}: {text}" if text else f"status {status}, which it does not describe"
+        return KernelError(self._who, came, "status 0", "what it means is the package's to say")
+
+    def _refuse(self, status: int) -> None:
+        if status != 0:
+            raise self.refusal(status)
 
 
-class OpenedReducer:
+class OpenedReducer(_Opened):
     """A compiled reducer, for use inside the parallel region by its address, and from Python like any other."""
 
     def __init__(self, part: object, who: str) -> None:
         self._record = foreign.Reducer(_capsule(part, "reducer", who), part)
-        self._who = who
+        super().__init__(self._record, who)
         kinds = self._record.kinds
         if len(kinds) != 1:
             came = "both merge and combine" if kinds else "neither merge nor combine"
@@ -71,11 +88,6 @@ class OpenedReducer:
         if (stated := getattr(part, "kind", self.kind)) != self.kind:
             came = f"kind = {stated!r} and a struct that makes it a {self.kind}"
             raise PluginError(who, came, "one kind", f"set kind to {self.kind!r}, or hand over other functions")
-
-    @property
-    def address(self) -> int:
-        """Of its cllm_reducer."""
-        return self._record.address
 
     def merge(self, left: Float32, right: Float32, first: int = 0) -> None:
         """left (n,) is merged with right (n,); first: place of element 0 among the parameters. Raises KernelError."""
@@ -107,22 +119,14 @@ class OpenedReducer:
             )
         self._refuse(status)
 
-    def refusal(self, status: int) -> KernelError:
-        """The error that a status of its own stands for."""
-        return _refusal(self._who, status, self._record.describe(status))
 
-    def _refuse(self, status: int) -> None:
-        if status != 0:
-            raise self.refusal(status)
-
-
-class OpenedCheck:
+class OpenedCheck(_Opened):
     """A compiled check: what it finds in a reduced gradient."""
 
     def __init__(self, part: object, who: str) -> None:
         capsule = _capsule(part, "check", who)
         self._record = foreign.Check(capsule, part)
-        self._who = who
+        super().__init__(self._record, who)
         self.if_nonfinite = bool(foreign.head_of(capsule)[3] & foreign.IF_NONFINITE)
         if not self._record.is_whole:
             came = f"scan or finish is NULL, or n_partial and n_found are {self._record.sizes}"
@@ -141,29 +145,19 @@ class OpenedCheck:
             status = self._record.scan(
                 _read(gradient), gradient.size, partials.ctypes.data, found.ctypes.data, n_threads, busy
             )
-        if status != 0:
-            raise _refusal(self._who, status, self._record.describe(status))
+        self._refuse(status)
         return tuple(found.tolist())
 
 
-class OpenedOp:
+class OpenedOp(_Opened):
     """A compiled op: for the engine's records of it."""
 
     def __init__(self, part: object, who: str) -> None:
-        self._record = foreign.OpRecord(_capsule(part, "op", who), part)
-        self._who = who
-        self.directions = self._record.directions
+        record = foreign.OpRecord(_capsule(part, "op", who), part)
+        super().__init__(record, who)
+        self.directions = record.directions
         if "forward" not in self.directions:
             raise PluginError(who, "forward is NULL", "a function", SEE)
-
-    @property
-    def address(self) -> int:
-        """Of its cllm_op."""
-        return self._record.address
-
-    def refusal(self, status: int) -> KernelError:
-        """The error that a status of its own stands for."""
-        return _refusal(self._who, status, self._record.describe(status))
 
 
 def _read(array: Any) -> int:
@@ -191,8 +185,3 @@ def as_python(reducer: Reducer, who: str = "reducer") -> Any:
 def open_check(part: object, who: str) -> OpenedCheck | None:
     """The compiled side of a check, None if it has none. who: for errors. Raises PluginError."""
     return OpenedCheck(part, who) if hasattr(part, "__cllm_check__") else None
-
-
-def open_op(part: object, who: str) -> OpenedOp:
-    """A compiled op. who: for errors. Raises PluginError."""
-    return OpenedOp(part, who)

@@ -13,7 +13,7 @@ from cllm.abi import CompiledOp, FoldReducer, Scan
 from cllm.errors import PluginError, ProgramError
 from cllm.hooks.making import check_shape
 from cllm.lowering import lower
-from cllm.opened import open_check, open_op, open_reducer
+from cllm.opened import OpenedOp, open_check, open_reducer
 from cllm.ops.kind import OpKind
 from tests.abi.library import a_program, build_square
 
@@ -122,7 +122,7 @@ def test_a_check_that_nobody_asks() -> None:
 
 def test_an_op_without_a_function() -> None:
     with pytest.raises(PluginError, match="forward is NULL"):
-        open_op(CompiledOp(0, 1), "x")
+        OpenedOp(CompiledOp(0, 1), "x")
     one_way = OpKind(
         "square", build_square, lambda call, x, g: (x,), lambda *a: (None, None), sizes=("channels",),
         compiled=CompiledOp(1, 0),

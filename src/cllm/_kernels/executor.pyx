@@ -400,9 +400,9 @@ cdef class Executor:
     ):
         """`pack` and `run` with this reducer, and what the workers leave meets, in one parallel region.
 
-        reducer: the address of a cllm_reducer. pairs (n, 2) addresses: left ADD= right in order; then total (n_parameters,) *= 1 / sum of weights, in float32,
-        and sums OUT are those of its columns' squares: the matrices are all that total has. Without matrices the total is
-        none yet, and is neither finished nor divided.
+        reducer: the address of a cllm_reducer. pairs (n, 2) addresses: left ADD= right in order; then total
+        (n_parameters,) *= 1 / sum of weights, in float32, and sums OUT are those of its columns' squares: the matrices
+        are all that total has. Without matrices the total is none yet, and is neither finished nor divided.
         """
         cdef int t, n = self.step.n_workers
         self.step.busy, self.step.parameters, self.step.bf16 = <double *>busy, <const float *>parameters, bf16

@@ -62,39 +62,42 @@ def head_of(capsule):
     return head.struct_size, head.abi_major, head.abi_minor, head.flags
 
 
-cdef str described(const Head *head, int32_t status):
-    cdef const char *text = NULL if head.describe == NULL else head.describe(head.state, status)
-    return "" if text == NULL else (<bytes>text).decode("utf-8", "replace")
+cdef class Part:
+    """What the structs have in common: their head, and what keeps them alive."""
 
-
-cdef void take(void *record, object capsule, const char *name, size_t size) except *:
-    """The struct in the capsule, as far as there is one and as far as is known here."""
-    cdef const Head *given = <const Head *>PyCapsule_GetPointer(capsule, name)
-    memcpy(record, given, min(<size_t>given.struct_size, size))
-
-
-cdef class Reducer:
-    """A reducer's struct, with what keeps it alive. Arrays are given by address."""
-
-    cdef cllm_reducer record
+    cdef Head *head
     cdef object kept
 
-    def __init__(self, capsule, exporter):
-        self.kept = capsule, exporter
-        take(&self.record, capsule, b"cllm.reducer", sizeof(cllm_reducer))
+    cdef void take(self, void *record, size_t size, object capsule, const char *name, object exporter) except *:
+        """Copy the struct in the capsule, as far as there is one and as far as is known here, to `record`."""
+        cdef const Head *given = <const Head *>PyCapsule_GetPointer(capsule, name)
+        memcpy(record, given, min(<size_t>given.struct_size, size))
+        self.head, self.kept = <Head *>record, (capsule, exporter)
 
     @property
     def address(self):
-        return <uintptr_t>&self.record
+        return <uintptr_t>self.head
+
+    def describe(self, int32_t status):
+        """What it says of one of its own statuses, "" if nothing."""
+        cdef const char *text = NULL
+        if self.head.describe != NULL:
+            text = self.head.describe(self.head.state, status)
+        return "" if text == NULL else (<bytes>text).decode("utf-8", "replace")
+
+
+cdef class Reducer(Part):
+    """A reducer's struct. Arrays are given by address."""
+
+    cdef cllm_reducer record
+
+    def __init__(self, capsule, exporter):
+        self.take(&self.record, sizeof(cllm_reducer), capsule, b"cllm.reducer", exporter)
 
     @property
     def kinds(self):
         """Which of the two it is; of a right one, one."""
         return ("fold",) * (self.record.merge != NULL) + ("gather",) * (self.record.combine != NULL)
-
-    def describe(self, int32_t status):
-        """What it says of one of its own statuses, "" if nothing."""
-        return described(<const Head *>&self.record, status)
 
     def merge(self, uintptr_t left, uintptr_t right, int64_t lo, int64_t n):
         """left (n,) is merged with right (n,), float32, elements lo .. lo + n - 1 of the parameters. Returns a status."""
@@ -168,15 +171,13 @@ cdef void combine_part(
     fpenv_leave(saved)
 
 
-cdef class Check:
-    """A check's struct, with what keeps it alive."""
+cdef class Check(Part):
+    """A check's struct."""
 
     cdef cllm_check record
-    cdef object kept
 
     def __init__(self, capsule, exporter):
-        self.kept = capsule, exporter
-        take(&self.record, capsule, b"cllm.check", sizeof(cllm_check))
+        self.take(&self.record, sizeof(cllm_check), capsule, b"cllm.check", exporter)
 
     @property
     def is_whole(self):
@@ -188,10 +189,6 @@ cdef class Check:
     def sizes(self):
         """n_partial, n_found."""
         return self.record.n_partial, self.record.n_found
-
-    def describe(self, int32_t status):
-        """What it says of one of its own statuses, "" if nothing."""
-        return described(<const Head *>&self.record, status)
 
     def scan(self, uintptr_t gradient, int64_t n, uintptr_t partials, uintptr_t found, int n_threads, uintptr_t busy):
         """found (n_found,) float64 OUT, of gradient (n,) float32; partials (chunks, n_partial). Returns a status."""
@@ -227,28 +224,18 @@ cdef void scan_part(
     fpenv_leave(saved)
 
 
-cdef class OpRecord:
-    """An op's struct, with what keeps it alive. The engine's records of the op hold its address."""
+cdef class OpRecord(Part):
+    """An op's struct. The engine's records of the op hold its address."""
 
     cdef cllm_op record
-    cdef object kept
 
     def __init__(self, capsule, exporter):
-        self.kept = capsule, exporter
-        take(&self.record, capsule, b"cllm.op", sizeof(cllm_op))
-
-    @property
-    def address(self):
-        return <uintptr_t>&self.record
+        self.take(&self.record, sizeof(cllm_op), capsule, b"cllm.op", exporter)
 
     @property
     def directions(self):
         """Of "forward" and "backward", what it has."""
         return ("forward",) * (self.record.forward != NULL) + ("backward",) * (self.record.backward != NULL)
-
-    def describe(self, int32_t status):
-        """What it says of one of its own statuses, "" if nothing."""
-        return described(<const Head *>&self.record, status)
 
 
 # --- an op of somebody else's, as a kernel ----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cllm.errors import CllmError
-from cllm.opened import open_op
+from cllm.opened import OpenedOp
 from cllm.program import LOSSES
 from cllm.testing.opcase import Array, Case, Values, draw, run_reference
 from cllm.testing.opkernel import Kernels
@@ -51,7 +51,7 @@ def _check_versions(case: Case) -> None:
         if op.kind.compiled is None:
             continue
         try:
-            open_op(op.kind.compiled, f"op {op.kind.name}")
+            OpenedOp(op.kind.compiled, f"op {op.kind.name}")
         except CllmError as error:
             raise AssertionError(f"{case.name}: {error}") from error
 
