@@ -102,6 +102,7 @@ class Engine:
             at(self.lowered.ops), len(self.lowered.ops), at(self.lowered.packings), len(self.lowered.packings),
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
             at(self.lowered.ranges) if self.lowered.ranges is not None else 0, self.lockstep,
+            kernels.sum_address(),
         )
         faults.arm(self._executor, program, self.boundaries)
         self._scatters = keeps_every_shard(executor)

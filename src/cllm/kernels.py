@@ -33,7 +33,7 @@ __all__ = [
     "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64",
     "finite_check", "foreign_kernels", "largest", "leave_floats", "lion", "log64", "map_float32", "matmul",
     "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "refuse_two_runtimes", "scale", "segments",
-    "sgd", "sin64", "sum_reducer", "tanh64", "use_native_bf16",
+    "sgd", "sin64", "sum_address", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -189,6 +189,11 @@ def scale(x: Float32, factor: float, n_threads: int = 1) -> None:
 def sum_reducer() -> object:
     """The compiled side of the tree reducer: a capsule of the kernel ABI, whose merge adds."""
     return _reduce.sum_reducer()
+
+
+def sum_address() -> int:
+    """Of its struct."""
+    return _reduce.SUM_ADDRESS
 
 
 def finite_check() -> object:

@@ -30,7 +30,7 @@ _OP = np.dtype(
         ("value", _SLOT, MAX_SLOTS), ("gradient", _SLOT, MAX_SLOTS),
         ("packed", _SLOT, MAX_SLOTS), ("transposed", _SLOT, MAX_SLOTS),
         ("size", np.int64, MAX_SIZES), ("number", np.float64, MAX_NUMBERS),
-        ("foreign", np.uint64), ("n_slots", np.int64),
+        ("foreign", np.uint64), ("n_slots", np.int64), ("together", np.int64),
     ]
 )
 _PACKING = np.dtype(
@@ -113,7 +113,7 @@ def lower(program: Program, rows: int, time: int, share: bool = True, lockstep: 
     for index, op in enumerate(program.ops):
         record = records[index]
         record["id"] = index
-        record["n_slots"] = len(op.slots)
+        record["n_slots"], record["together"] = len(op.slots), op.kind.together
         if (code := opened[index]) is None:
             record["forward"], record["backward"] = _kernels_of(op, program, symbols)
         else:

@@ -290,11 +290,16 @@ cdef class Executor:
     def __init__(
         self, uintptr_t ops, int64_t n_ops, uintptr_t packings, int n_packings, uintptr_t workers, int n_workers,
         int64_t n_parameters, uintptr_t packed, uintptr_t ranges=0, bint lockstep=False,
+        uintptr_t plain=0,
     ):
-        """ranges (n_ops,), or 0. lockstep: the one team runs its shards so, and `pack` leaves the packing to it."""
+        """ranges (n_ops,), or 0. lockstep: the one team runs its shards so, and `pack` leaves the packing to it.
+
+        plain: the address of the cllm_reducer that adds, which ops may do in its stead.
+        """
         self.step.ops, self.step.n_ops = <const Op *>ops, n_ops
         self.step.packings, self.step.n_packings = <const Packing *>packings, n_packings
         self.step.ranges, self.step.lockstep = <const Range *>ranges, lockstep
+        self.step.plain = <const cllm_reducer *>plain
         self.step.workers, self.step.n_workers = <Worker *>workers, n_workers
         self.step.meetings = self.meetings
         self.step.n_parameters, self.step.packed = n_parameters, <float *>packed

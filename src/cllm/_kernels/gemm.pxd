@@ -5,15 +5,26 @@ A panel holds TILE_COLUMNS columns of B for every k, zero padded, so that a tile
 """
 
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
-from cllm._kernels.op cimport part_begin
-from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_pack, tile_product, tile_row
+from cllm._kernels.op cimport MOST_LEVELS, MOST_ROWS_TOGETHER, part_begin
+from cllm._kernels.simd cimport (
+    ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product, tile_row,
+)
+from cllm._kernels.sums cimport add_levels, level_of
 
 # dweight's tokens and rows are worked on in blocks: a block of x, at most 768 KB, and a panel of dy, at most 512 tokens
-# of 32 float32, stay in the second-level cache while all tiles that need them go by.
+# of 32 float32, stay in the second-level cache while all tiles that need them go by. cllm/ops/room.py knows them too.
 cdef enum:
     DEPTH_BLOCK = 512
     BLOCK = 512 * 384
+    # Scratch in front of the block: a panel of dy, of all tokens of shards that are computed at once, and a tile of sums
+    # for each level of their tree.
+    LARGEST_TILE = 14 * 32
+    SUMS = MOST_ROWS_TOGETHER * 32
+    BEFORE_BLOCK = SUMS + MOST_LEVELS * LARGEST_TILE
+    # Of the next panel so many rows are asked for with each tile; more would keep the tile's own loads waiting.
+    MOST_EXPECTED = 20
     # Multiplications between two looks at whether somebody wants to stop: some tens of milliseconds.
     PIECE = 1 << 30
 
@@ -47,11 +58,17 @@ cdef inline void pack_panels(
 cdef inline void panel_product(
     int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row,
     const float *a, int64_t a_row, int64_t a_step, const float *panel, const float *start, int64_t start_row,
-    int64_t first_tile, int64_t last_tile,
+    int64_t first_tile, int64_t last_tile, const float *next=NULL,
 ) noexcept nogil:
-    """Row tiles first:last of C (rows, columns) = start + A (rows, depth) times one panel."""
-    cdef int64_t n_tiles = n_tiles_of(rows), t, r, n
+    """Row tiles first:last of C (rows, columns) = start + A (rows, depth) times one panel.
+
+    next: a panel that comes nearer meanwhile, a share with each tile; NULL: none.
+    """
+    cdef int64_t n_tiles = n_tiles_of(rows), t, r, n, k
     for t in range(first_tile, last_tile):
+        if next != NULL:
+            k = depth * t // n_tiles
+            tile_expect(next + k * TILE_COLUMNS, depth * (t + 1) // n_tiles - k, TILE_COLUMNS)
         r = rows * t // n_tiles
         n = rows * (t + 1) // n_tiles - r
         tile_product(
@@ -77,58 +94,88 @@ cdef inline void row_product(
 cdef inline void product(
     int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row,
     const float *a, int64_t a_row, int64_t a_step, const float *panels, const float *start, int64_t start_row,
-    int64_t part, int64_t n_parts,
+    int64_t part, int64_t n_parts, int64_t n_together=1, int64_t step=0,
 ) noexcept nogil:
     """C (rows, columns) OUT = start + A (rows, depth) IN times B (depth, columns) IN in panels.
 
     `start` is NULL (+0), C itself (the product continues), or a bias with start_row 0. The part's share are whole
-    tiles, a panel's tiles one after the other, so that the panel stays in the first-level cache.
+    tiles, a panel's tiles one after the other, so that the panel stays in the first-level cache; those of n_together
+    shards, whose A and C lie `step` elements apart.
     """
-    cdef int64_t n_tiles = n_tiles_of(rows), n_units = n_panels_of(columns) * n_tiles
+    cdef int64_t n_tiles = n_tiles_of(rows), n_units = n_panels_of(columns) * n_together * n_tiles
     cdef int64_t unit = part_begin(n_units, 1, part, n_parts), end = part_begin(n_units, 1, part + 1, n_parts)
-    cdef int64_t p, t, last
+    cdef int64_t start_step = step if start == c else 0, s, p, t, last
+    cdef const float *panel
+    cdef const float *next
     if rows == 1 and a_step == 1:
         row_product(columns, depth, c, a, panels, start, unit, end)
         return
     while unit < end:
-        p = unit // n_tiles
-        t = unit - p * n_tiles
+        s = unit // n_tiles
+        t = unit - s * n_tiles
+        p = s // n_together
+        s -= p * n_together
         last = min(n_tiles, t + end - unit)
+        panel = panels + p * depth * TILE_COLUMNS
+        next = panel + depth * TILE_COLUMNS if unit + last - t < end and depth <= MOST_EXPECTED * n_tiles else NULL
         panel_product(
-            rows, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth, c + p * TILE_COLUMNS, c_row,
-            a, a_row, a_step, panels + p * depth * TILE_COLUMNS,
-            start + p * TILE_COLUMNS if start != NULL else NULL, start_row, t, last,
+            rows, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth, c + s * step + p * TILE_COLUMNS, c_row,
+            a + s * step, a_row, a_step, panel,
+            start + s * start_step + p * TILE_COLUMNS if start != NULL else NULL, start_row, t, last, next,
         )
         unit += last - t
 
 
 cdef inline void block_gradient(
     int64_t rows, int64_t height, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
-    bint add, float *panel, int64_t first_panel, int64_t last_panel,
+    bint add, float *room, int64_t first_panel, int64_t last_panel,
 ) noexcept nogil:
-    """Panels first:last of `height` rows of dweight; panel is room for one of dy (DEPTH_BLOCK, TILE_COLUMNS)."""
-    cdef int64_t token = 0, tokens, p, columns
-    cdef float *c
+    """Panels first:last of `height` rows of dweight."""
+    cdef int64_t token = 0, tokens, p
+    cdef float *block = room + BEFORE_BLOCK
     while token < rows:
         tokens = min(rows - token, DEPTH_BLOCK)
+        tile_pack_turned(block, x + token * x_row, tokens, height, x_row)
         for p in range(first_panel, last_panel):
-            columns = min(n - p * TILE_COLUMNS, TILE_COLUMNS)
-            tile_pack(panel, dy + token * dy_row + p * TILE_COLUMNS, tokens, columns, dy_row, 1)
-            c = dweight + p * TILE_COLUMNS
-            panel_product(
-                height, columns, tokens, c, n, x + token * x_row, 1, x_row, panel,
-                c if add or token > 0 else NULL, n, 0, n_tiles_of(height),
+            panel_gradient(
+                tokens, height, min(n - p * TILE_COLUMNS, TILE_COLUMNS), dweight + p * TILE_COLUMNS, n, block,
+                dy + token * dy_row + p * TILE_COLUMNS, dy_row, add or token > 0, room, p + 1 < last_panel,
             )
         token += tokens
 
 
+cdef inline void panel_gradient(
+    int64_t tokens, int64_t height, int64_t columns, float *c, int64_t c_row, const float *block, const float *dy,
+    int64_t dy_row, bint add, float *panel, bint goes_on,
+) noexcept nogil:
+    """C (height, columns) OUT or ADD = block, packed by tiles, times dy (tokens, columns).
+
+    What the next tile writes and, where it `goes_on`, the next panel reads comes nearer while this tile computes: from a
+    third-level cache it takes longer than a processor looks ahead.
+    """
+    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, token
+    tile_pack(panel, dy, tokens, columns, dy_row, 1)
+    for t in range(n_tiles):
+        r = height * t // n_tiles
+        n = height * (t + 1) // n_tiles - r
+        if t + 1 < n_tiles:
+            tile_expect(c + (r + n) * c_row, height * (t + 2) // n_tiles - r - n, c_row)
+        if goes_on:
+            token = tokens * t // n_tiles
+            tile_expect(dy + token * dy_row + TILE_COLUMNS, tokens * (t + 1) // n_tiles - token, dy_row)
+        tile_product(
+            n, columns, tokens, c + r * c_row, c_row, block + r * tokens, 1, n, panel,
+            c + r * c_row if add else NULL, c_row,
+        )
+
+
 cdef inline void weight_gradient(
     int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
-    bint add, float *panel, int64_t part, int64_t n_parts,
+    bint add, float *room, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """dweight (k, n) OUT or ADD = x (rows, k) transposed times dy (rows, n): chains over ascending tokens.
 
-    x is read where it lies, down its columns: a tile takes a cache line from each row, and each line once.
+    room: for a panel of dy and a block of x, which is packed once for all panels.
     """
     cdef int64_t n_blocks = (k * min(rows, DEPTH_BLOCK) + BLOCK - 1) // BLOCK, n_panels = n_panels_of(n)
     cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts), block, first, last, row
@@ -139,7 +186,63 @@ cdef inline void weight_gradient(
         last = min(n_panels, first + end - unit)
         row = k * block // n_blocks
         block_gradient(
-            rows, k * (block + 1) // n_blocks - row, n, dweight + row * n, x + row, x_row, dy, dy_row, add, panel,
+            rows, k * (block + 1) // n_blocks - row, n, dweight + row * n, x + row, x_row, dy, dy_row, add, room,
             first, last,
         )
         unit += last - first
+
+
+# --- several shards at once: they meet tile by tile, in the order in which whole gradients would -------------------
+
+
+cdef inline void weight_gradient_together(
+    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
+    float *room, int64_t part, int64_t n_parts, int64_t n_together, int64_t step,
+) noexcept nogil:
+    """dweight (k, n) OUT = the sum over shards, as a tree, of what `weight_gradient` makes of each.
+
+    n_together: a power of two; together they have at most MOST_ROWS_TOGETHER rows. x and dy of shards lie `step` apart.
+    """
+    cdef int64_t n_blocks = (k * rows * n_together + BLOCK - 1) // BLOCK, n_panels = n_panels_of(n)
+    cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts), block, first, last, row, height, s, p
+    cdef int64_t end = part_begin(n_blocks * n_panels, 1, part + 1, n_parts)
+    while unit < end:
+        block = unit // n_panels
+        first = unit - block * n_panels
+        last = min(n_panels, first + end - unit)
+        row = k * block // n_blocks
+        height = k * (block + 1) // n_blocks - row
+        for s in range(n_together):
+            tile_pack_turned(room + BEFORE_BLOCK + s * rows * height, x + s * step + row, rows, height, x_row)
+        for p in range(first, last):
+            panel_gradient_together(
+                rows, height, min(n - p * TILE_COLUMNS, TILE_COLUMNS), dweight + row * n + p * TILE_COLUMNS, n,
+                dy + p * TILE_COLUMNS, dy_row, room, p + 1 < last, n_together, step,
+            )
+        unit += last - first
+
+
+cdef inline void panel_gradient_together(
+    int64_t rows, int64_t height, int64_t columns, float *c, int64_t c_row, const float *dy, int64_t dy_row, float *room,
+    bint goes_on, int64_t n_together, int64_t step,
+) noexcept nogil:
+    """C (height, columns) OUT, from the blocks in room; `goes_on` as in panel_gradient."""
+    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, i, token
+    cdef float *sums = room + SUMS
+    for s in range(n_together):
+        tile_pack(room + s * rows * TILE_COLUMNS, dy + s * step, rows, columns, dy_row, 1)
+    for t in range(n_tiles):
+        r = height * t // n_tiles
+        n = height * (t + 1) // n_tiles - r
+        token = rows * t // n_tiles
+        tile_expect(c + r * c_row, n, c_row)
+        for s in range(n_together):
+            if goes_on:
+                tile_expect(dy + s * step + token * dy_row + TILE_COLUMNS, rows * (t + 1) // n_tiles - token, dy_row)
+            tile_product(
+                n, columns, rows, sums + level_of(s) * LARGEST_TILE, TILE_COLUMNS,
+                room + BEFORE_BLOCK + (s * height + r) * rows, 1, n, room + s * rows * TILE_COLUMNS, NULL, 0,
+            )
+            add_levels(sums, LARGEST_TILE, n * TILE_COLUMNS, s)
+        for i in range(n):
+            memcpy(c + (r + i) * c_row, sums + i * TILE_COLUMNS, columns * sizeof(float))

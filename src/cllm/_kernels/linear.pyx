@@ -1,17 +1,18 @@
 """The kernels of the ops `linear` and `linear_transposed`, in float32 and in bfloat16 (numerics rule 12).
 
 y = x · weight + bias, and its three gradients. Of products in bfloat16 the operands are rounded; all that is stored, and
-the sum of a bias's gradient, is float32.
+the sum of a bias's gradient, is float32. Those in float32 can compute several shards at once: each panel is then read
+once for all, and a weight's gradient is written once, with their tree inside (docs/decisions/0008-lockstep.md).
 """
 
 from libc.stdint cimport int64_t
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_pieces_of, product, weight_gradient
+from cllm._kernels.gemm cimport n_pieces_of, product, weight_gradient, weight_gradient_together
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
-from cllm._kernels.sums cimport column_sums
+from cllm._kernels.sums cimport column_sums, column_sums_together
 
 cdef enum:
     Y = 0
@@ -37,7 +38,8 @@ cdef inline int forward(
 ) noexcept nogil:
     """y (rows, N) OUT; x (rows, K), weight (K, N) in panels, bias (N,) or none IN. bf16 NULL: float32."""
     cdef int64_t k = op.size[K], n = op.size[N], first = shard.first
-    cdef int64_t rows = shard.n_sequences * shard.time - first, n_pieces = n_pieces_of(rows, n, k, n_parts), piece
+    cdef int64_t rows = shard.n_sequences * shard.time - first, piece
+    cdef int64_t n_pieces = n_pieces_of(rows * shard.n_together, n, k, n_parts)
     for piece in range(n_pieces):
         if piece > 0 and shard.interrupted(shard):
             return STOPPED
@@ -57,7 +59,7 @@ cdef inline int backward(
     cdef const float *x = value_of(op, shard, X)
     cdef float *dx = gradient_of(op, shard, X)
     cdef float *dweight = gradient_of(op, shard, WEIGHT)
-    cdef int64_t n_pieces = n_pieces_of(rows, n, 2 * k, n_parts), piece
+    cdef int64_t n_pieces = n_pieces_of(rows * shard.n_together, n, 2 * k, n_parts), piece
     for piece in range(n_pieces):
         if piece > 0 and shard.interrupted(shard):
             return STOPPED
@@ -74,7 +76,11 @@ cdef inline int backward(
             columns_product(
                 bf16, shard, rows, k, n, dweight, x, dy, adds_to(op, WEIGHT), part * n_pieces + piece, n_parts * n_pieces,
             )
-    if gradient_of(op, shard, BIAS) != NULL:
+    if gradient_of(op, shard, BIAS) != NULL and shard.n_together > 1:
+        column_sums_together(
+            rows, n, gradient_of(op, shard, BIAS), dy, n, part, n_parts, shard.n_together, shard.together_step,
+        )
+    elif gradient_of(op, shard, BIAS) != NULL:
         column_sums(rows, n, gradient_of(op, shard, BIAS), dy, n, adds_to(op, BIAS), part, n_parts)
     return DONE
 
@@ -90,7 +96,10 @@ cdef inline void rows_product(
             <pair *>shard.scratch, part, n_parts,
         )
     else:
-        product(rows, columns, depth, c, columns, a, depth, 1, panels, start, start_row, part, n_parts)
+        product(
+            rows, columns, depth, c, columns, a, depth, 1, panels, start, start_row, part, n_parts,
+            shard.n_together, shard.together_step,
+        )
 
 
 cdef inline void columns_product(
@@ -100,6 +109,10 @@ cdef inline void columns_product(
     """c (k, n) OUT or ADD = a (rows, k) transposed times b (rows, n)."""
     if bf16 != NULL:
         weight_gradient_bf16(bf16, rows, k, n, c, a, k, b, n, add, <pair *>shard.scratch, part, n_parts)
+    elif shard.n_together > 1:
+        weight_gradient_together(
+            rows, k, n, c, a, k, b, n, shard.scratch, part, n_parts, shard.n_together, shard.together_step,
+        )
     else:
         weight_gradient(rows, k, n, c, a, k, b, n, add, shard.scratch, part, n_parts)
 

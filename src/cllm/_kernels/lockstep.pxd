@@ -8,9 +8,12 @@ at once as well, but for the rows that tokens name: those each shard keeps aside
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from cllm._kernels.disorder cimport meet_team, shard_at
+from cllm._kernels.disorder cimport keeps_order, meet_team, shard_at
 from cllm._kernels.gemm cimport n_panels_of
-from cllm._kernels.op cimport DONE, GRADIENT, NOWHERE, TOKENS, Shard, kernel_of, part_begin
+from cllm._kernels.injection cimport CHECKED
+from cllm._kernels.op cimport (
+    DONE, GRADIENT, MOST_LEVELS, MOST_ROWS_TOGETHER, NOWHERE, TOKENS, Op, Shard, kernel_of, part_begin,
+)
 from cllm._kernels.step cimport (
     C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Packing, Range, Step, Worker, begin_event, end_event, shard_of,
 )
@@ -77,23 +80,26 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
     cdef int whole = whole_after(range_, i >= step.n_ops), status
     cdef bint folds = whole == WHOLE or whole == UNNAMED
     cdef int64_t[MAX_DEPTH] start, size
-    cdef int64_t turn, s, depth = 0
+    cdef int64_t turn = leader.first_shard, n, s, depth = 0
     cdef Shard shard
     cdef double begin, waited
-    for turn in range(leader.first_shard, leader.last_shard):
+    while turn < leader.last_shard:
+        n = n_together(step, &step.ops[own.op], turn, leader.last_shard, whole)
         s = turn if folds else shard_at(step, turn)
         shard = shard_of(step, w, s, level_of(leader, range_, depth) if folds else NULL)
+        shard.n_together = n
         if whole == NAMED:
             add_to_named_rows(step, range_, &shard, s)
         begin, waited = begin_event(own, i, s), own.waited
         status = run_op(step, w, &shard, i >= step.n_ops)
-        end_event(own, i, s, begin, own.waited - waited)
+        end_event(own, i, s, begin, own.waited - waited, n)
+        turn += n
         if status == DONE and whole == UNNAMED:
             keep_named_rows(step, own, range_, s, level_of(leader, range_, depth))
         if status != DONE:
             return status
         if folds:
-            start[depth], size[depth] = s, 1
+            start[depth], size[depth] = s, n
             depth += 1
             while depth > 1 and are_siblings(start[depth - 2], size[depth - 2], start[depth - 1], size[depth - 1]):
                 depth -= 1
@@ -109,6 +115,27 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
     if whole == NAMED:
         merge_named_rows(step, own, range_)
     return DONE
+
+
+cdef inline int64_t n_together(const Step *step, const Op *op, int64_t first, int64_t last, int whole) noexcept nogil:
+    """How many shards from `first` on the op takes at once: a subtree of the tree of sums, all with as many rows.
+
+    In a checked build one at a time, for a fault is made in one; and where gradients meet by another reducer than the
+    plain one, whose code ops do not have.
+    """
+    cdef int64_t n = 1, sequences = step.sequence[first + 1] - step.sequence[first], s
+    if CHECKED or not op.together or whole == UNNAMED or whole == NAMED:
+        return 1
+    if step.reducer.merge != step.plain.merge if whole == WHOLE else not keeps_order(step):
+        return 1
+    while first % (2 * n) == 0 and first + 2 * n <= last and 2 * n < 1 << MOST_LEVELS:
+        for s in range(first + n, first + 2 * n):
+            if step.sequence[s + 1] - step.sequence[s] != sequences:
+                return n
+        if 2 * n * sequences * step.time > MOST_ROWS_TOGETHER:
+            return n
+        n *= 2
+    return n
 
 
 cdef inline float *level_of(const Worker *leader, const Range *range_, int64_t depth) noexcept nogil:

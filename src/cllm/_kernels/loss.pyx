@@ -54,10 +54,9 @@ cdef struct Chunk:
     float *logits                # (CHUNK, wide); dlogits later
     float *x                     # (CHUNK, C) gathered
     float *dx                    # (CHUNK, C)
-    float *panel                 # (CHUNK, TILE_COLUMNS), this thread's own
     const Bf16 *bf16             # NULL: products are in float32
     float *slope                 # (wide,), this thread's own: of a token's capped logits
-    pair *room                   # of products in bfloat16, this thread's own
+    float *room                  # of products, this thread's own
 
 
 cdef const Bf16 *bf16 = &bf16_emulated
@@ -71,17 +70,14 @@ def use_native(bint native):
 
 
 cdef inline void lay_out(Chunk *chunk, const Op *op, const Shard *shard, float *room, const Bf16 *bf16) noexcept nogil:
-    cdef int64_t before_panel
     chunk.wide = (op.size[V] + 31) // 32 * 32    # room for a tail of lanes
     chunk.next = <int64_t *>room
     chunk.logits = room + 16
     chunk.x = chunk.logits + CHUNK * chunk.wide
     chunk.dx = chunk.x + CHUNK * op.size[C]
-    before_panel = chunk.dx + CHUNK * op.size[C] - room
-    chunk.panel = shard.scratch + before_panel
     chunk.bf16 = bf16
-    chunk.slope = chunk.panel + CHUNK * TILE_COLUMNS
-    chunk.room = <pair *>(chunk.slope + chunk.wide)
+    chunk.slope = shard.scratch + (chunk.dx + CHUNK * op.size[C] - room)
+    chunk.room = chunk.slope + chunk.wide
 
 
 cdef inline int64_t find_counted(
@@ -145,7 +141,8 @@ cdef inline void token_product(
     cdef const float *start = c if add else NULL
     if chunk.bf16 != NULL:
         product_bf16(
-            chunk.bf16, n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row, chunk.room, 0, 1,
+            chunk.bf16, n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row,
+            <pair *>chunk.room, 0, 1,
         )
     else:
         product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, 0, 1)
@@ -311,11 +308,11 @@ cdef void head_gradient(
         return
     if chunk.bf16 != NULL:
         weight_gradient_bf16(
-            chunk.bf16, chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.room, part, n_parts,
+            chunk.bf16, chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, <pair *>chunk.room, part, n_parts,
         )
     else:
         weight_gradient(
-            chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.panel, part, n_parts,
+            chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.room, part, n_parts,
         )
 
 

@@ -14,6 +14,10 @@
 #define MAX_SIZES 8
 #define MAX_NUMBERS 4
 
+/* Of shards that a kernel computes at once: their rows, and the levels of the tree of their sums. */
+#define MOST_ROWS_TOGETHER 1024
+#define MOST_LEVELS 7
+
 /* Where a slot lies. */
 enum space {
     NOWHERE = -1,
@@ -52,6 +56,7 @@ struct Op {
     double number[MAX_NUMBERS];
     const void *foreign;            /* cllm_op of another package; NULL: forward and backward are cllm's own */
     int64_t n_slots;
+    int64_t together;               /* 1: its kernels can compute several shards at once */
 };
 
 struct Shard {
@@ -68,6 +73,8 @@ struct Shard {
     void *step;                     /* the executor's own */
     int64_t worker;
     int64_t *refused;               /* the status by which another package's code gives up; 0: none has */
+    int64_t n_together;             /* shards to compute, this one and those behind it, of as many rows; a power of two */
+    int64_t together_step;          /* elements from the activations of one of them to those of the next */
 };
 
 static inline Kernel kernel_of(const Op *op, int backward) { return backward ? op->backward : op->forward; }

@@ -7,6 +7,7 @@ cdef extern from "op.h" nogil:
     enum: NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT, TOKENS, TARGETS, WEIGHTS, LOSSES, N_SPACES
     enum: DONE, BAD_TOKEN, STOPPED, AGAIN, REFUSED
     enum: MAX_SLOTS, MAX_SIZES, MAX_NUMBERS
+    enum: MOST_ROWS_TOGETHER, MOST_LEVELS
 
     ctypedef struct Slot:
         int64_t space
@@ -19,6 +20,7 @@ cdef extern from "op.h" nogil:
         double number[4]
         const void *foreign
         int64_t n_slots
+        int64_t together
 
     ctypedef struct Shard:
         void *base[8]
@@ -36,6 +38,8 @@ cdef extern from "op.h" nogil:
         void *step
         int64_t worker
         int64_t *refused
+        int64_t n_together
+        int64_t together_step
 
     ctypedef int (*Kernel)(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil
 

@@ -33,6 +33,9 @@ def sum_reducer():
     return PyCapsule_New(&SUM, b"cllm.reducer", NULL)
 
 
+SUM_ADDRESS = <uintptr_t>&SUM  # by which the engine knows it
+
+
 def add(uintptr_t left, uintptr_t right, int64_t n):
     """left (n,) ADD = right (n,), float32 addresses."""
     cdef uint64_t saved

@@ -51,3 +51,5 @@ cdef extern from "tile.h" nogil:
     void tile_row(long columns, long depth, float *c, const float *a, const float *b, long b_step, long b_panel,
                   const float *start)
     void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step)
+    void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row)
+    void tile_expect(const float *p, long rows, long p_row)

@@ -94,6 +94,7 @@ cdef struct Step:
     int n_workers
     int backward                 # 0: forward only
     const cllm_reducer *reducer  # NULL: every shard keeps its gradient
+    const cllm_reducer *plain    # the one that adds and does nothing else
     const Bf16 *bf16             # how pairs are made
     const Packing *packings
     int n_packings
@@ -168,6 +169,7 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     shard.step = <void *>step
     shard.worker = worker
     shard.refused = <int64_t *>&step.refused
+    shard.n_together, shard.together_step = 1, leader.arena_step
     return shard
 
 
@@ -177,10 +179,17 @@ cdef inline double begin_event(Worker *worker, int64_t what, int64_t shard) noex
     return seconds_of(CLOCK_MONOTONIC) if worker.events != NULL else 0.0
 
 
-cdef inline void end_event(Worker *worker, int64_t what, int64_t shard, double begin, double waited) noexcept nogil:
-    """An event is work: what it waited for others is left off its end."""
+cdef inline void end_event(
+    Worker *worker, int64_t what, int64_t shard, double begin, double waited, int64_t n_together=1,
+) noexcept nogil:
+    """An event is work: what it waited for others is left off its end. Shards that went together have even shares of it."""
     cdef Event *event
-    if worker.events != NULL and worker.n_events < worker.max_events:
+    cdef double each
+    cdef int64_t i
+    if worker.events == NULL:
+        return
+    each = (seconds_of(CLOCK_MONOTONIC) - waited - begin) / n_together
+    for i in range(min(n_together, worker.max_events - worker.n_events)):
         event = &worker.events[worker.n_events]
-        event.what, event.shard, event.begin, event.end = what, shard, begin, seconds_of(CLOCK_MONOTONIC) - waited
+        event.what, event.shard, event.begin, event.end = what, shard + i, begin + i * each, begin + (i + 1) * each
         worker.n_events += 1

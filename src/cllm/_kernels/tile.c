@@ -88,3 +88,21 @@ void tile_pack(float *panel, const float *b, long depth, long columns, long dept
             for (long j = 0; j < columns; j++) panel[k * TILE_COLUMNS + j] = b[k * depth_step + j * column_step];
     }
 }
+
+/* Some rows of x at a time go to all tiles, so that each line of it is taken from memory once. */
+#define TURNED_TOGETHER 16
+
+void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row)
+{
+    const long n_tiles = (height + TILE_ROWS - 1) / TILE_ROWS;
+    for (long k = 0; k < depth; k += TURNED_TOGETHER) {
+        const long end = k + TURNED_TOGETHER < depth ? k + TURNED_TOGETHER : depth;
+        for (long t = 0; t < n_tiles; t++) {
+            const long first = height * t / n_tiles, rows = height * (t + 1) / n_tiles - first;
+            float *tile = out + depth * first;
+            for (long i = k; i < end; i++)
+                for (long j = 0; j < rows; j += LANES)
+                    vf_store_n(tile + i * rows + j, vf_load_n(x + i * x_row + first + j, rows - j), rows - j);
+        }
+    }
+}

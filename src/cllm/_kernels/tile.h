@@ -12,6 +12,7 @@
 #define TILE_ROWS 6
 #endif
 #define TILE_COLUMNS (2 * LANES)
+#define CACHE_LINE 16 /* float32 */
 
 /* C[i, j] = start + sum over ascending k of A[i, k] * B[k, j], one chain of fused multiply-adds an element.
  *
@@ -46,5 +47,17 @@ void tile_row(long columns, long depth, float *c, const float *a, const float *b
 
 /* One panel (depth, TILE_COLUMNS) OUT, zero padded, from B (depth, columns) IN with any strides; columns <= TILE_COLUMNS. */
 void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step);
+
+/* The other operand, A transposed: for each tile of a block its rows side by side, tile by tile, so that it is read in
+ * order. Tile t has rows height * t / n_tiles and on; it begins at out + depth * its first row, and its a_row is 1, its
+ * a_step the number of its rows. out (depth * height) OUT, x (depth, height) IN. */
+void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row);
+
+/* Asks for `rows` rows of a panel's or a tile's columns, which are soon to be read or written, before they are. */
+INLINE void tile_expect(const float *p, long rows, long p_row)
+{
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < TILE_COLUMNS; j += CACHE_LINE) __builtin_prefetch(p + i * p_row + j, 0, 2);
+}
 
 #endif

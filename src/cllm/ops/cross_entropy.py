@@ -17,9 +17,10 @@ import numpy as np
 
 from cllm.ops.bf16 import PANEL, ROOM, rounded
 from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width
+from cllm.ops.room import gradient_room
 from cllm.program import LOSSES, TARGETS, WEIGHTS, Program
 
-CHUNK, WIDEST_PANEL = 256, 32  # tokens of the kernel's chunk of logits
+CHUNK = 256  # tokens whose logits the kernel has at a time
 
 
 def build(
@@ -85,9 +86,13 @@ def flops(attributes: Attributes, time: int) -> float:
 
 
 def scratch(attributes: Attributes, time: int) -> int:
+    return _scratch_of_chunk(attributes) + gradient_room(int(attributes["vocab_size"]))
+
+
+def _scratch_of_chunk(attributes: Attributes) -> int:
     head = 16  # where the next chunk begins
     wide = panel_width(attributes["vocab_size"])
-    return head + CHUNK * (wide + 2 * int(attributes["channels"]) + WIDEST_PANEL) + wide
+    return head + CHUNK * (wide + 2 * int(attributes["channels"])) + wide
 
 
 CROSS_ENTROPY = OpKind(
@@ -117,7 +122,7 @@ def backward_bf16(
 
 
 def scratch_bf16(attributes: Attributes, time: int) -> int:
-    return scratch(attributes, time) + ROOM + PANEL
+    return _scratch_of_chunk(attributes) + ROOM + PANEL
 
 
 CROSS_ENTROPY_BF16 = OpKind(

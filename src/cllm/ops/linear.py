@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from cllm.ops.bf16 import PANEL, ROOM, rounded
 from cllm.ops.kind import Array, Attributes, Call, OpKind
+from cllm.ops.room import gradient_room
 from cllm.program import Program
-
-# The kernel packs DEPTH_BLOCK tokens of a panel of dy.
-DEPTH_BLOCK, WIDEST_PANEL = 512, 32
 
 
 def build(
@@ -43,11 +41,12 @@ def flops(attributes: Attributes, time: int) -> float:
 
 
 def scratch(attributes: Attributes, time: int) -> int:
-    return DEPTH_BLOCK * WIDEST_PANEL
+    return gradient_room(max(int(attributes["depth"]), int(attributes["columns"])))
 
 
 LINEAR = OpKind(
     "linear", build, forward, backward, sizes=("depth", "columns"), reads=(1,), matrix=2, flops=flops, scratch=scratch,
+    together=True,
 )
 
 
@@ -102,7 +101,7 @@ def _transposed(gradients: tuple[Array | None, ...]) -> tuple[Array | None, ...]
 
 LINEAR_TRANSPOSED = OpKind(
     "linear_transposed", build_transposed, forward_transposed, backward_transposed, sizes=("depth", "columns"),
-    reads=(1,), matrix=2, depth_is_rows=False, flops=flops, scratch=scratch,
+    reads=(1,), matrix=2, depth_is_rows=False, flops=flops, scratch=scratch, together=True,
 )
 
 

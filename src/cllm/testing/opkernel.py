@@ -100,7 +100,7 @@ class Kernels:
         shard = Shard(
             (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time,
             positions.ctypes.data if positions is not None else 0, first,
-            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0, refused.ctypes.data,
+            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0, refused.ctypes.data, 1, 0,
         )
         shard.alive = scratch, positions, refused
         return shard
@@ -123,7 +123,7 @@ class Shard(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("phase", "n_sequences", "time")), ("positions", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("first", "sequence", "batch", "seed")),
         ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
-        ("refused", ctypes.c_void_p),
+        ("refused", ctypes.c_void_p), ("n_together", ctypes.c_int64), ("together_step", ctypes.c_int64),
     ]
 
 
