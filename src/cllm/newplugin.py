@@ -78,6 +78,10 @@ KINDS: Mapping[str, Kind] = {
         "metric", "entropy", "the entropy of a batch's targets, in nats", "metrics.entropy.name=$part", "MetricSpec",
         "cllm_register_metrics", "Metric",
     ),
+    "communicator": Kind(
+        "communicator", "sockets", "ranks that are joined by sockets", "dist.communicator=$part", "CommunicatorSpec",
+        "cllm_register_communicators", "Communicator", OPTIONS,
+    ),
     "op": Kind(
         "op", "gpt2", "GPT-2 with squared ReLU, an op of its own", "model.family=$part", "ModelSpec",
         "cllm_register_models", "build", ', options=f"{module}:options"', is_compiled=True,
