@@ -74,6 +74,14 @@ KINDS: Mapping[str, Kind] = {
         "sink", "prometheus", "a file with the newest numbers, for Prometheus", "sinks.prom.name=$part", "SinkSpec",
         "cllm_register_sinks", "Sink", OPTIONS,
     ),
+    "metric": Kind(
+        "metric", "entropy", "the entropy of a batch's targets, in nats", "metrics.entropy.name=$part", "MetricSpec",
+        "cllm_register_metrics", "Metric",
+    ),
+    "communicator": Kind(
+        "communicator", "sockets", "ranks that are joined by sockets", "dist.communicator=$part", "CommunicatorSpec",
+        "cllm_register_communicators", "Communicator", OPTIONS,
+    ),
     "op": Kind(
         "op", "gpt2", "GPT-2 with squared ReLU, an op of its own", "model.family=$part", "ModelSpec",
         "cllm_register_models", "build", ', options=f"{module}:options"', is_compiled=True,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import numpy as np
@@ -25,7 +27,9 @@ SOURCE = Path(__file__).parent / "parts.c"
 @cache
 def library(compiler: str | None = None) -> ctypes.CDLL:
     """By this compiler, or by the one that is asked for in CC, with what CFLAGS adds for it, or is at hand."""
-    made = Path(mkdtemp()) / "parts.so"
+    folder = mkdtemp()
+    atexit.register(rmtree, folder)  # no sooner: a sanitizer's report looks for the lines of its functions there
+    made = Path(folder) / "parts.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
     more = [] if compiler else shlex.split(os.environ.get("CFLAGS", ""))
     compiler = compiler or os.environ.get("CC") or COMPILER

@@ -58,6 +58,37 @@ def test_a_misspelt_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> No
     assert 'did you mean "train"?' in message
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("generate run --prompt x", "generate: no option --prompt; expected cllm generate RUN [prompt], and the "),
+        ("generate run --prompt x", "; leave --prompt out: prompt is known by its place, and has no name before it"),
+        ("generate --prmpt=x run", "; leave --prmpt out: prompt is known by its place"),
+        ("diff one two --run three", "expected cllm diff RUN RUN, and the options in `cllm diff --help`; leave --run"),
+        ("train --dta book.txt", 'train: no option --dta; expected cllm train [config], and the options in `cllm'),
+        ("train --dta book.txt", '; did you mean "--data"?'),
+        ("generate run -x", "generate: no option -x; "),
+        ("generate run -x", "; put -- before a word that begins with - and is no option"),
+        ("generate run Once upon a time", "generate: 3 words too many: upon a time; expected "),
+        ("generate run Once upon", "1 word too many: upon; "),
+        ("generate run Once upon", "or put text with blanks in quotation marks"),
+        ("--demo", "command: no option --demo; expected cllm COMMAND, and the options in `cllm --help`; name a"),
+        ("--versoin", 'did you mean "--version"?'),
+    ],
+)
+def test_words_that_a_command_does_not_take(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    assert said in one_line(capsys.readouterr().err)
+
+
+def test_behind_two_dashes_a_prompt_may_begin_with_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "run", "--", "--prompt"]) == 1
+    assert "there is no folder run" in one_line(capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
 def test_the_help_explains_every_exit_code(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

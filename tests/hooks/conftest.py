@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cllm.hooks import found
+
 
 @dataclass
 class Shelf:
@@ -36,6 +38,9 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """Empty. What else is installed, such as the packages of plugins/, is not found in this process meanwhile."""
+    look, elsewhere = found.installed, {one.location for one in found.installed()}
+    monkeypatch.setattr(found, "installed", lambda: (one for one in look() if one.location not in elsewhere))
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)

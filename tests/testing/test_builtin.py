@@ -1,4 +1,4 @@
-"""cllm's own datasets, reducers and checks keep to what cllm.testing asks of anyone's; tests/ops does so of ops."""
+"""cllm's own parts keep to what cllm.testing asks of anyone's; tests/ops does so of ops."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ import numpy as np
 import pytest
 
 from cllm.builtin.reducers import OrderedReducer, TreeReducer
+from cllm.builtin.single import Single
 from cllm.config import Part
 from cllm.hooks.manager import build_manager
 from cllm.hooks.protocols import Dataset, StabilityCheck
-from cllm.testing import Moment, check_dataset, check_import_budget, check_reducer, check_stability_check
+from cllm.testing import (
+    Moment,
+    check_communicator,
+    check_dataset,
+    check_import_budget,
+    check_reducer,
+    check_stability_check,
+)
 from tests.docs.inputs import a_squad_file
+from tests.ranks.crowd import Crowd, each
 
 PLUGINS = build_manager(installed=False)
 
@@ -117,6 +126,14 @@ def test_datasets(name: str, tmp_path: Path) -> None:
 
 def test_every_dataset_is_tried() -> None:
     assert PLUGINS.names("dataset") == tuple(sorted(DATASETS))
+
+
+def test_communicators() -> None:
+    """cllm's own, and the one with which tests/ranks tries what ranks do."""
+    assert PLUGINS.names("communicator") == ("single",)
+    check_communicator(Single())
+    for size in (1, 2, 3, 8):
+        assert each(Crowd(size), check_communicator) == [None] * size
 
 
 def test_the_plugin_of_cllm_itself_imports_nothing_heavy() -> None:

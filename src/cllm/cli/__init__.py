@@ -90,7 +90,13 @@ def _run(words: Sequence[str]) -> int:
             command.set_defaults(run=module.run)
         else:
             subparsers.add_parser(name, help=summary)
-    options = parser.parse_args(words)
+    options, left = parser.parse_known_args(words)
+    if left:
+        from cllm.cli.surplus import surplus
+
+        if called is None:
+            raise surplus(parser, left, "name a command first, as in cllm train --demo")
+        raise surplus(subparsers.choices[called], left, "put -- before a word that begins with - and is no option")
     if options.version:
         return _print_version()
     if options.command is None:

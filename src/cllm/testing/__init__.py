@@ -12,6 +12,7 @@ fixtures. cllm holds its own parts to the same.
 from __future__ import annotations
 
 from cllm.testing.checks import check_stability_check
+from cllm.testing.communicators import check_communicator
 from cllm.testing.datasets import check_dataset
 from cllm.testing.imports import check_import_budget
 from cllm.testing.moments import Moment, calm
@@ -21,6 +22,6 @@ from cllm.testing.ops import check_op
 from cllm.testing.reducers import check_reducer
 
 __all__ = [
-    "BATCH", "Case", "Kernels", "Moment", "calm", "check_dataset", "check_import_budget", "check_op", "check_reducer",
-    "check_stability_check", "draw", "run_kernel", "run_reference",
+    "BATCH", "Case", "Kernels", "Moment", "calm", "check_communicator", "check_dataset", "check_import_budget",
+    "check_op", "check_reducer", "check_stability_check", "draw", "run_kernel", "run_reference",
 ]
