@@ -5,7 +5,8 @@
     where it is there
     python -m tests.hostile.fuzz --guided 600 squad  one of them
 
-A finding ends it with an exit code that is not 0, and its bytes are kept in the folder `findings`.
+Guided, a process for each core has one of the readers. A finding ends it with an exit code that is not 0,
+and its bytes are kept in the folder `findings`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import json
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic
 
+from cllm.machine import default_threads
 from tests.evidence import record
 from tests.hostile.mutation import mutated
 from tests.hostile.readers import READERS, Reader, seeds_of
@@ -112,13 +115,17 @@ def main() -> None:
           file=sys.stderr)
     if not by_coverage:
         bound_memory()
-    share, counted = options.seconds / len(options.names), dict[str, int]()
-    for name in options.names:
+    at_once = default_threads() if by_coverage else 1
+    share = options.seconds * at_once / len(options.names)
+
+    def fuzz(name: str) -> int:
         with TemporaryDirectory() as folder:
             if by_coverage:
-                counted[name] = guided(name, Path(folder), max(1, round(share)))
-            else:
-                counted[name] = mutate(name, Path(folder), options.seed, share)
+                return guided(name, Path(folder), max(1, round(share)))
+            return mutate(name, Path(folder), options.seed, share)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        counted = dict(zip(options.names, threads.map(fuzz, options.names), strict=True))
     print(json.dumps(counted))
     record("fuzz", executions=sum(counted.values()), readers=len(counted), seconds=round(options.seconds))
 
