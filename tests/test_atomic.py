@@ -176,6 +176,13 @@ def test_the_file_that_failed_is_named_rather_than_the_whole(tmp_path: Path, mon
         atomic.write_verified(tmp_path / "model", [b"x"])
 
 
+def test_what_was_to_be_written_is_named_rather_than_the_file_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "file"
+    with pytest.raises(RunFolderError, match=f"cannot use {path}: No such"), \
+            atomic.disk_errors(RunFolderError, "part", path):
+        atomic.write_file(path, b"x")
+
+
 def test_other_exceptions_pass_through_disk_errors() -> None:
     with pytest.raises(KeyError), atomic.disk_errors(CheckpointError, "part", Path("file")):
         raise KeyError("x")

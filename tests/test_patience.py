@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import cllm
+from cllm.errors import ConfigError
 from tests.runs import config, train
 
 STALE = (
@@ -41,3 +44,11 @@ def test_progress_starts_patience_anew(tmp_path: Path) -> None:
     assert len(reports) == 6
     losses = [report.validation_loss for report in reports]
     assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("override", ["train.patience=2", "checkpoint.keep_best=true"])
+def test_without_a_validation_part_there_is_nothing_to_go_by(tmp_path: Path, override: str) -> None:
+    settings = config(tmp_path, "data.validation=0", override)
+    with pytest.raises(ConfigError, match="without a validation part; expected a validation loss to go by"):
+        cllm.Trainer(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

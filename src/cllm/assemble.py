@@ -184,6 +184,8 @@ def resolve(config: Config, data: OpenData, plugins: Plugins) -> tuple[Config, B
     )
     if chosen.loss == "answers" and data.validation is not None:
         refuse_without_answers(data.validation.parts)
+    if data.validation is None:
+        _refuse_blind(config)
     steps = train.steps or _steps_of_epochs(train.epochs or 1.0, batches)
     resolved = msgspec.structs.replace(
         config,
@@ -201,6 +203,15 @@ def refuse_without_sum(reducer: Reducer, communicator: str) -> None:
             communicator, f"[dist] fast = true with the reducer {type(reducer).__name__}", "one that is a plain sum",
             'leave fast out, or use [reducer] name = "tree"',
         )
+
+
+def _refuse_blind(config: Config) -> None:
+    """ConfigError for what goes by the validation loss, where there will be none: it would do nothing, unsaid."""
+    chosen = {"[train] patience": config.train.patience, "[checkpoint] keep_best": config.checkpoint.keep_best}
+    for key, given in chosen.items():
+        if given:
+            came, todo = f"{key} without a validation part", "hold some text out for validation, or leave the key out"
+            raise ConfigError("config", came, "a validation loss to go by", todo)
 
 
 def _steps_of_epochs(epochs: float, batches: Batches) -> int:

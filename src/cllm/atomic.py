@@ -51,7 +51,9 @@ def disk_errors(error: type[CllmError], who: str, path: Path) -> Iterator[None]:
         expected, todo = REMEDIES.get(
             problem.errno or 0, ("a file system that takes it", "see the system's message for the cause")
         )
-        came = f"cannot use {problem.filename or path}: {problem.strerror or problem}"
+        is_temporary = os.path.basename(str(problem.filename)).startswith(TEMPORARY)  # a name that nobody knows
+        named = path if is_temporary else problem.filename or path
+        came = f"cannot use {named}: {problem.strerror or problem}"
         raise error(who, came, expected, todo) from problem
 
 

@@ -64,3 +64,27 @@ def test_headers_may_differ_between_files(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("n\n3\n")
     with pytest.raises(DataError, match=r"c.csv: line 1: no column 'text', but 'n'"):
         read(tmp_path)
+
+
+def test_a_tsv_file_has_tabs_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,n\na\tb,1\n")
+    (tmp_path / "b.TSV").write_text("n\ttext\n2\tc,d\n")
+    assert read(tmp_path, end="") == ["a\tb", "c,d"]
+    (tmp_path / "b.TSV").write_text("n;text\n2;e\n")
+    assert read(tmp_path / "b.TSV", end="", delimiter=";") == ["e"]
+
+
+def test_empty_files_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\na\n")
+    (tmp_path / "b.csv").write_text("\n")
+    assert read(tmp_path, end="") == ["a"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+def test_a_header_with_another_delimiter_says_which(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / ("a.tsv" if delimiter == "," else "a.csv")
+    path.write_text(f"id{delimiter}text\n1{delimiter}a\n")
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert caught.value.todo == f"set delimiter to {delimiter!r}, as the header has it"
+    assert read(path, end="", delimiter=delimiter) == ["a"]

@@ -57,6 +57,8 @@ def test_a_tokenizer_is_learned_and_looked_at(capsys: Capture) -> None:
     }
     assert main(list(train)) == 1
     assert "char.json is there already" in capsys.readouterr().err
+    assert main([*train[:-1], "gone/char.json"]) == 1
+    assert "there is no folder gone" in capsys.readouterr().err
 
 
 def test_byte_pairs_are_those_of_prepare(capsys: Capture) -> None:

@@ -137,3 +137,19 @@ def test_json_has_the_step_at_which_a_check_stops_the_run(
     assert main(["train", "--data", "book.txt", *SMALL, *high, "--json"]) == 17
     *_, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (last["decision"], last["loss"]) == ("abort", "nan")
+
+
+def test_data_is_what_a_loader_reads_where_one_is_named(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(book)
+    Path("lines.jsonl").write_text("".join(f'{{"text": "line {n}"}}\n' for n in range(200)))
+    words = ["train", "--data", "lines.jsonl", *SMALL, "--dry-run"]
+    assert main([*words, "--set", "data.loader=jsonl"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert 'loader = "jsonl"\nsource = "' in printed.out
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    said = "cllm: warning: lines.jsonl is read as plain text; for its fields add --set data.loader=jsonl\n"
+    assert (printed.err, 'path = "' in printed.out) == (said, True)

@@ -232,7 +232,7 @@ CASES = [
     data("tokenizer.json gone", gone("tokenizer.json"), "No such file", "a path that is there", "check the path",
          TokenizerError, "tokenizer"),
     data("tokenizer.json cut", cut("tokenizer.json", 100), "tokenizer.json: not JSON", "a tokenizer's JSON file",
-         "prepare the data again", TokenizerError, "tokenizer"),
+         "get the file again, or prepare the data again", TokenizerError, "tokenizer"),
     data("another's tokenizer.json", written("tokenizer.json", '{"name": "byte", "version": 1}'),
          "tokenizer.json is not the tokenizer of train.tokens", "the one that made the tokens", AGAIN, DataError,
          "data"),

@@ -57,20 +57,23 @@ def tree(name: str, source: str, came: str, expected: str, todo: str, *options: 
 
 ONE = "one whole JSON object on each line"
 CORRECT = "correct the line"
+ON_LINES = "write each object of the array on a line of its own"
 LONG = 17 << 20
 QUOTES = "quotes in pairs"
 
 CASES = [
     line("no JSON", b"{'text': 1}\n", "broken JSON (Expecting property name", ONE, CORRECT),
     line("a line cut in two", b'{"text": "goo', "broken JSON (Unterminated string", ONE, CORRECT),
-    line("two objects on a line", b'{"text": "a"}{"text": "b"}', "broken JSON (Extra data", ONE, CORRECT),
+    line("two objects on a line", b'{"text": "a"}{"text": "b"}', "broken JSON (Extra data, at character 14)", ONE,
+         CORRECT),
     line("NaN", b'{"text": "a", "n": NaN}', "broken JSON (NaN is no JSON", ONE, CORRECT),
     line("minus infinity", b'{"text": "a", "n": -Infinity}', "-Infinity is no JSON", ONE, CORRECT),
     line("a key twice", b'{"text": "a", "text": "b"}', "'text' stands twice in an object", ONE, CORRECT),
     line("nested 100,000 deep", b'{"text": ' + b"[" * 100_000, "broken JSON (", ONE, CORRECT),
     line("half a surrogate pair", b'{"text": "\\ud800"}', "'text' has half of a surrogate pair",
          "escapes that stand for characters", CORRECT),
-    line("an array", b'["text"]', "JSON that is no object but an array", "one JSON object on each line",
+    line("an array", b'["text"]', "JSON that is no object but an array", "one JSON object on each line", ON_LINES),
+    line("a text", b'"text"', "JSON that is no object but text", "one JSON object on each line",
          "check that it is a JSON Lines file"),
     line("a text that is null", b'{"text": null}', "'text' is null", "text", "correct the line, or choose other"),
     line("a text that is a number", b'{"text": 1}', "'text' is a number", "text", "correct the line, or choose other"),
@@ -83,7 +86,7 @@ CASES = [
     line("a line without an end", b'{"text": "' + b"a" * LONG, "a record of more than 16 Mi characters",
          "smaller records", "split it"),
     line("a number of a million digits", b'{"text": "a", "n": 1' + b"0" * 10**6 + b"]", "broken JSON (", ONE, CORRECT),
-    case("jsonl", "a JSON file of many lines", b'[\n  {"text": "a"}\n]\n', "line 1: broken JSON", ONE, CORRECT),
+    case("jsonl", "a JSON file of many lines", b'[\n  {"text": "a"}\n]\n', "line 1: broken JSON", ONE, ON_LINES),
     case("jsonl", "an empty file", b"", "no text in bad", "objects with text, one a line", "name another source"),
     case("jsonl", "nothing but blank lines", b"\n \r\n", "no text in bad", "objects with text", "name another source"),
     case("jsonl", "bytes that are no UTF-8", b'{"text": "\xff"}', "bad: at byte 10 it is not UTF-8", "UTF-8 text",
@@ -98,9 +101,11 @@ CASES = [
     option("jsonl", "a template that does not end", "expected '}'", "template={text"),
     option("jsonl", "a template without a field", "names no field", "template=text"),
     row("no such column", b"txt,n\na,1\n", "no column 'text', but 'txt', 'n'", "a column 'text'", 'mean "txt"?'),
-    row("another delimiter", b"text;n\na;1\n", "no column 'text', but 'text;n'", "a column 'text'", "text;n"),
+    row("another delimiter", b"text;n\na;1\n", "no column 'text', but 'text;n'", "a column 'text'",
+        "set delimiter to ';'"),
+    row("another delimiter between quotes", b'"text";"n"\n"a";"1"\n', "broken CSV (", QUOTES, "set delimiter"),
     row("a column twice", b"text,text\na,b\n", "2 columns 'text'", "one of that name", "rename the others"),
-    row("an empty file", b"", "no column 'text', but none", "a column 'text'", "set column or template"),
+    case("csv", "an empty file", b"", "no text in bad", "rows with text below a header", "name another source"),
     row("a row too short", b"text,n\na,1\nb\n", "line 3: a row of 1 columns", "2, as in the header", "set delimiter"),
     row("a row too long", b"text,n\na,1,2\n", "line 2: a row of 3 columns", "2, as in the header", "set delimiter"),
     row("a quote that does not end", b'text\n"a\nb\nc', "broken CSV (unexpected end of data)", QUOTES, "correct it"),

@@ -67,7 +67,7 @@ CASES = [
     squad("UTF-16", json.dumps(article()).encode("utf-16"), "begins like a UTF-16 file", "UTF-8 text", TO_TEXT),
     squad("Latin-1", WHOLE.replace(b"Rhine", b"Rh\xefn"), "is not UTF-8 (byte 0xef", "UTF-8 text", TO_TEXT),
     squad("cut in the middle", WHOLE[: len(WHOLE) // 2], "broken JSON", JSON, AGAIN),
-    squad("one byte short", WHOLE[:-1], "broken JSON", JSON, AGAIN),
+    squad("one byte short", WHOLE[:-1], "broken JSON (parse error: premature EOF)", JSON, AGAIN),
     squad("something behind it", WHOLE + b"{}", "broken JSON", JSON, AGAIN),
     squad("two files in one", WHOLE + b"\n" + WHOLE, "broken JSON", JSON, AGAIN),
     squad("a comma too many", WHOLE.replace(b"}]}]}]", b"},]}]}]"), "broken JSON", JSON, AGAIN),

@@ -13,7 +13,7 @@ from cllm.errors import CllmError, ConfigError, TokenizerError
 from tests.hostile.case import Case, Words
 from tests.hostile.samples import text
 
-AGAIN = "prepare the data again"
+AGAIN = "get the file again, or prepare the data again"
 A_FILE = "a tokenizer's JSON file"
 
 
@@ -86,10 +86,10 @@ CASES = [
     tokenizer("binary", bytes(range(256)), "bad.json: not JSON", A_FILE, AGAIN),
     tokenizer("nested 100,000 deep", b"[" * 100_000, "bad.json: not JSON", A_FILE, AGAIN),
     tokenizer("a number of 9,999 digits", b'{"name": ' + b"9" * 9999 + b"}", "bad.json: not JSON", A_FILE, AGAIN),
-    tokenizer("a list", [], "bad.json: no tokenizer's name", A_FILE, AGAIN),
-    tokenizer("a number", 7, "bad.json: no tokenizer's name", A_FILE, AGAIN),
-    tokenizer("an empty object", {}, "bad.json: no tokenizer's name", A_FILE, AGAIN),
-    tokenizer("a number for a name", {"name": 1}, "bad.json: no tokenizer's name", A_FILE, AGAIN),
+    tokenizer("a list", [], "bad.json: neither model nor name", A_FILE, AGAIN),
+    tokenizer("a number", 7, "bad.json: neither model nor name", A_FILE, AGAIN),
+    tokenizer("an empty object", {}, "bad.json: neither model nor name", A_FILE, AGAIN),
+    tokenizer("a number for a name", {"name": 1}, "bad.json: neither model nor name", A_FILE, AGAIN),
     tokenizer("a name that nobody has", {"name": "bite"}, '[data] tokenizer = "bite"', "one of bpe, byte, char",
               'did you mean "byte"?', "config", ConfigError),
     tokenizer("a name with an escape sequence", {"name": "\x1b[2J\nbyte"}, '[data] tokenizer = "\x1b[2J', "one of bpe",

@@ -16,6 +16,7 @@ from cllm.hooks.protocols import Document
 
 WHO = "csv"
 SUFFIXES = (".csv", ".tsv")
+_DELIMITERS = ",;\t|"
 
 
 class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +24,7 @@ class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     column: the column that has the text, as the header calls it; left out, and without a template, "text"
     template: text with names of columns in braces, as in "Q: {question} A: {answer}"
-    delimiter: the character between two columns
+    delimiter: the character between two columns; left out, a tab in .tsv files and a comma in others
     answers: columns whose text is an answer, for [data] loss = "answers"
     end: what is put behind each document
     """
@@ -32,19 +33,19 @@ class CsvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     column: str | None = None
     template: str | None = None
     answers: list[str] = []
-    delimiter: str = ","
+    delimiter: str | None = None
     end: str = "\n"
 
     def __post_init__(self) -> None:
         chosen_template(self.column, self.template, "text", "column", self.answers)
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
             raise ValueError(f"delimiter = {self.delimiter!r} is not one character, such as ; or a tab")
 
 
 class CsvDataset:
     """The rows of tables as documents, in order, quoted as RFC 4180 has it.
 
-    Blank lines, and rows without text, are passed over.
+    Blank lines, rows without text and empty files are passed over.
     """
 
     def __init__(self, config: CsvConfig) -> None:
@@ -66,8 +67,9 @@ class CsvDataset:
         found = False
         for path in self.files():
             lines = Lines(path, WHO)
-            rows = _rows(lines, self._delimiter)
-            places = self._places(next(rows, []), lines)
+            rows = _rows(lines, self._delimiter or _usual_delimiter(path))
+            header = next(rows, None)
+            places = self._places(header, lines) if header else {}
             for row in rows:
                 if document := self._document(row, places, f"{path}: line {lines.number:,}"):
                     found = True
@@ -82,10 +84,23 @@ class CsvDataset:
         """Where the columns that are wanted stand in a row."""
         for name in self._template.fields:
             if name not in header:
-                raise lines.no_field(name, header, "column")
+                raise _no_column(name, header, lines)
             if header.count(name) > 1:
                 raise lines.error(f"{header.count(name)} columns {name!r}", "one of that name", "rename the others")
         return {name: header.index(name) for name in self._template.fields}
+
+
+def _usual_delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _no_column(name: str, header: list[str], lines: Lines) -> DataError:
+    """The error of a header without a column that is wanted: it may be there, behind another delimiter."""
+    for delimiter in _DELIMITERS:
+        if len(header) == 1 and name in header[0].split(delimiter):
+            todo = f"set delimiter to {delimiter!r}, as the header has it"
+            return lines.error(f"no column {name!r}, but {header[0]!r}", f"a column {name!r}", todo)
+    return lines.no_field(name, header, "column")
 
 
 def _rows(lines: Lines, delimiter: str) -> Iterator[list[str]]:
@@ -109,6 +124,7 @@ def _next_row(reader: Iterator[list[str]], lines: Lines) -> list[str] | None:
     try:
         return next(reader, None)
     except csv.Error as error:
-        raise lines.error(f"broken CSV ({error})", "quotes in pairs, and doubled within quotes", "correct it") from None
+        todo = "correct it, or set delimiter to what the file has"
+        raise lines.error(f"broken CSV ({error})", "quotes in pairs, and doubled within quotes", todo) from None
     finally:
         csv.field_size_limit(before)

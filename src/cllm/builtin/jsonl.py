@@ -19,6 +19,7 @@ from cllm.hooks.protocols import Document
 
 WHO = "jsonl"
 SUFFIXES = (".jsonl", ".ndjson")
+_SPLIT = "write each object of the array on a line of its own, as jq -c '.[]' does"
 
 
 class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,15 +78,22 @@ class JsonlDataset:
 
 
 def _object(line: str, lines: Lines) -> dict[str, Any]:
+    is_array = line.lstrip().startswith("[")
     try:
         record = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
-        came, todo = f"broken JSON ({str(error) or 'too deep'})", "correct the line"
-        raise lines.error(came, "one whole JSON object on each line", todo) from None
+        todo = _SPLIT if is_array else "correct the line"
+        raise lines.error(f"broken JSON ({_reason(error)})", "one whole JSON object on each line", todo) from None
     if not isinstance(record, dict):
-        todo = "check that it is a JSON Lines file"
+        todo = _SPLIT if is_array else "check that it is a JSON Lines file"
         raise lines.error(f"JSON that is no object but {_kind(record)}", "one JSON object on each line", todo)
     return record
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):  # whose own text counts lines within this one
+        return f"{error.msg}, at character {error.pos + 1:,}"
+    return str(error) or "too deep"
 
 
 def _field(record: dict[str, Any], name: str, *, lines: Lines) -> str:

@@ -56,6 +56,9 @@ def _train(options: argparse.Namespace, kinds: Kinds) -> int:
     if options.out.exists() or options.out.is_symlink():
         todo = "choose another, or remove it"
         raise TokenizerError("tokenizer", f"{options.out} is there already", "a new file", todo)
+    if not options.out.parent.is_dir():  # said before it learns for long
+        came, todo = f"there is no folder {options.out.parent}", "make it first, or choose another"
+        raise TokenizerError("tokenizer", came, "a folder for the new file", todo)
     kind, learning = tokenizer_named(
         options.tokenizer, tokenizer_options(options.tokenizer_overrides, options.vocab_size), kinds
     )

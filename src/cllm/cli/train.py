@@ -50,11 +50,15 @@ DEMO: dict[str, Any] = {
 }
 
 
+_RECORDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv"}  # suffix -> who reads the fields
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("config", nargs="?", type=Path, help="a config file in TOML")
     what.add_argument("--demo", action="store_true", help="train on text that Python ships, about a minute")
-    what.add_argument("--data", metavar="PATH", help="text: a file, a folder or a pattern; or prepared data")
+    what.add_argument("--data", metavar="PATH",
+                      help="text: a file, a folder or a pattern; or prepared data; or what data.loader reads")
     what.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--preset", help="sizes of the model: tiny, mini, small, medium, gpt2")
     parser.add_argument("--out", type=new_folder, metavar="DIR", help="the run folder, instead of runs/NAME-N")
@@ -111,7 +115,7 @@ def config_of(options: argparse.Namespace) -> Config:
     if options.demo:
         base = DEMO
     elif options.data is not None:
-        base = {"name": _name_of(options.data), "model": {"preset": "tiny"}, "data": {"path": options.data}}
+        base = {"name": _name_of(options.data), "model": {"preset": "tiny"}, "data": _data_of(options)}
     elif options.resume is not None:
         if options.out or options.init_from:
             raise UsageError("train", "--resume with --out or --init-from", "--resume alone", "start a new run instead")
@@ -119,6 +123,16 @@ def config_of(options: argparse.Namespace) -> Config:
     preset = [f"model.preset={options.preset}"] if options.preset else []
     fault = [] if options.inject_nan is None else [f"train.inject_nan={options.inject_nan}"]
     return load_config(path, preset + fault + overrides_of(options), base)
+
+
+def _data_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What --data is to [data]: what a loader reads, where --set names one, or else a path."""
+    if any(override.partition("=")[0].strip() == "data.loader" for override in options.overrides):
+        return {"source": options.data}
+    loader = _RECORDS.get(Path(options.data).suffix.lower())
+    if loader is not None and Path(options.data).is_file():
+        warn(f"{options.data} is read as plain text; for its fields add --set data.loader={loader}")
+    return {"path": options.data}
 
 
 def _say(trainer: Trainer, text: str, where: TextIO | None = None) -> None:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from cllm.data.answerdraws import RandomAnswers, ShuffledAnswers, refuse_without_answers, starts_in_order
 from cllm.data.documents import DocumentRows, Documents, DocumentStarts, positions_in
-from cllm.data.draws import RandomStarts, ShuffledStarts
+from cllm.data.draws import RandomStarts, ShuffledStarts, windows_per_epoch
 from cllm.data.mixture import Deal, Mixture
 from cllm.data.tokenfile import TokenFile, check_range
+from cllm.errors import DataError
 
 Source = TokenFile | Mixture
 Sampling = Literal["shuffle", "random"]
@@ -100,9 +101,18 @@ def _starts(
 ) -> ShuffledStarts | RandomStarts | ShuffledAnswers | RandomAnswers | DocumentStarts:
     if documents == "padded":
         return DocumentStarts(file, block_size, seed, part, sampling, loss)
+    _refuse_short(file, block_size)
     if loss == "answers":
         return (ShuffledAnswers if sampling == "shuffle" else RandomAnswers)(file, block_size, seed, part)
     return (ShuffledStarts if sampling == "shuffle" else RandomStarts)(file.n_tokens, block_size, seed, part)
+
+
+def _refuse_short(file: TokenFile, block_size: int) -> None:
+    """DataError, with the file's name, where it has not one window."""
+    try:
+        windows_per_epoch(file.n_tokens, block_size)
+    except DataError as error:
+        raise DataError(error.who, f"{file.path}: {error.came}", error.expected, error.todo) from None
 
 
 def evaluation_batches(

@@ -196,4 +196,5 @@ def _describe(kind: str) -> str:
 def _reason(error: BaseException) -> str:
     while error.__cause__:  # a SystemError says nothing, what it came from does
         error = error.__cause__
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    told = str(error).split("(right here)")[0]  # the parser draws an arrow, which points at nothing on one line
+    return " ".join(told.split())[:160] or type(error).__name__

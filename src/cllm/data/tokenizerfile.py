@@ -65,7 +65,7 @@ def load_tokenizer(path: Path, class_of: Callable[[str], type[Tokenizer]] = buil
         return class_of(data["name"]).from_json(data)
     if isinstance(data, dict) and "model" in data:
         return _from_standard(data, path)
-    raise _bad_file(f"{path}: no tokenizer's name", "a tokenizer's JSON file")
+    raise _bad_file(f"{path}: neither model nor name", "a tokenizer's JSON file")
 
 
 def _from_standard(form: Mapping[str, Any], path: Path) -> Tokenizer:
@@ -81,4 +81,4 @@ def _from_standard(form: Mapping[str, Any], path: Path) -> Tokenizer:
 
 
 def _bad_file(came: str, expected: str) -> TokenizerError:
-    return TokenizerError(who="tokenizer", came=came, expected=expected, todo="prepare the data again")
+    return TokenizerError("tokenizer", came, expected, "get the file again, or prepare the data again")
