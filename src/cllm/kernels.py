@@ -192,7 +192,7 @@ def sum_reducer() -> object:
 
 
 def sum_address() -> int:
-    """Of its struct."""
+    """Of its struct, for those who add in its stead."""
     return _reduce.SUM_ADDRESS
 
 

@@ -23,6 +23,8 @@ cdef enum:
     LARGEST_TILE = 14 * 32
     SUMS = MOST_ROWS_TOGETHER * 32
     BEFORE_BLOCK = SUMS + MOST_LEVELS * LARGEST_TILE
+    # A product of so few elements finds them in the caches next to it: nothing is packed or asked for in advance.
+    NEAR = 1 << 16
     # Of the next panel so many rows are asked for with each tile; more would keep the tile's own loads waiting.
     MOST_EXPECTED = 20
     # Multiplications between two looks at whether somebody wants to stop: some tens of milliseconds.
@@ -107,6 +109,7 @@ cdef inline void product(
     cdef int64_t start_step = step if start == c else 0, s, p, t, last
     cdef const float *panel
     cdef const float *next
+    cdef bint is_far = rows * (depth + columns) + depth * columns > NEAR and depth <= MOST_EXPECTED * n_tiles
     if rows == 1 and a_step == 1:
         row_product(columns, depth, c, a, panels, start, unit, end)
         return
@@ -117,7 +120,7 @@ cdef inline void product(
         s -= p * n_together
         last = min(n_tiles, t + end - unit)
         panel = panels + p * depth * TILE_COLUMNS
-        next = panel + depth * TILE_COLUMNS if unit + last - t < end and depth <= MOST_EXPECTED * n_tiles else NULL
+        next = panel + depth * TILE_COLUMNS if unit + last - t < end and is_far else NULL
         panel_product(
             rows, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth, c + s * step + p * TILE_COLUMNS, c_row,
             a + s * step, a_row, a_step, panel,
@@ -131,38 +134,51 @@ cdef inline void block_gradient(
     bint add, float *room, int64_t first_panel, int64_t last_panel,
 ) noexcept nogil:
     """Panels first:last of `height` rows of dweight."""
-    cdef int64_t token = 0, tokens, p
+    cdef int64_t token = 0, tokens, p, columns
     cdef float *block = room + BEFORE_BLOCK
+    cdef float *c
+    cdef const float *column
+    cdef bint is_near = rows * (height + n) + height * n <= NEAR
     while token < rows:
         tokens = min(rows - token, DEPTH_BLOCK)
-        tile_pack_turned(block, x + token * x_row, tokens, height, x_row)
+        if not is_near:
+            tile_pack_turned(block, x + token * x_row, tokens, height, x_row)
         for p in range(first_panel, last_panel):
-            panel_gradient(
-                tokens, height, min(n - p * TILE_COLUMNS, TILE_COLUMNS), dweight + p * TILE_COLUMNS, n, block,
-                dy + token * dy_row + p * TILE_COLUMNS, dy_row, add or token > 0, room, p + 1 < last_panel,
-            )
+            columns = min(n - p * TILE_COLUMNS, TILE_COLUMNS)
+            column = dy + token * dy_row + p * TILE_COLUMNS
+            c = dweight + p * TILE_COLUMNS
+            tile_pack(room, column, tokens, columns, dy_row, 1)
+            if is_near:
+                panel_product(
+                    height, columns, tokens, c, n, x + token * x_row, 1, x_row, room,
+                    c if add or token > 0 else NULL, n, 0, n_tiles_of(height),
+                )
+            else:
+                panel_gradient(
+                    tokens, height, columns, c, n, block, room, add or token > 0,
+                    column + TILE_COLUMNS if p + 1 < last_panel else NULL, dy_row,
+                )
         token += tokens
 
 
 cdef inline void panel_gradient(
-    int64_t tokens, int64_t height, int64_t columns, float *c, int64_t c_row, const float *block, const float *dy,
-    int64_t dy_row, bint add, float *panel, bint goes_on,
+    int64_t tokens, int64_t height, int64_t columns, float *c, int64_t c_row, const float *block, const float *panel,
+    bint add, const float *next, int64_t next_row,
 ) noexcept nogil:
-    """C (height, columns) OUT or ADD = block, packed by tiles, times dy (tokens, columns).
+    """C (height, columns) OUT or ADD = block, packed by tiles, times panel.
 
-    What the next tile writes and, where it `goes_on`, the next panel reads comes nearer while this tile computes: from a
-    third-level cache it takes longer than a processor looks ahead.
+    What the next tile writes, and what the next panel is packed from (tokens, TILE_COLUMNS), NULL if there is none,
+    comes nearer while this tile computes: from a third-level cache it takes longer than a processor looks ahead.
     """
     cdef int64_t n_tiles = n_tiles_of(height), t, r, n, token
-    tile_pack(panel, dy, tokens, columns, dy_row, 1)
     for t in range(n_tiles):
         r = height * t // n_tiles
         n = height * (t + 1) // n_tiles - r
         if t + 1 < n_tiles:
             tile_expect(c + (r + n) * c_row, height * (t + 2) // n_tiles - r - n, c_row)
-        if goes_on:
+        if next != NULL:
             token = tokens * t // n_tiles
-            tile_expect(dy + token * dy_row + TILE_COLUMNS, tokens * (t + 1) // n_tiles - token, dy_row)
+            tile_expect(next + token * next_row, tokens * (t + 1) // n_tiles - token, next_row)
         tile_product(
             n, columns, tokens, c + r * c_row, c_row, block + r * tokens, 1, n, panel,
             c + r * c_row if add else NULL, c_row,
@@ -226,7 +242,7 @@ cdef inline void panel_gradient_together(
     int64_t rows, int64_t height, int64_t columns, float *c, int64_t c_row, const float *dy, int64_t dy_row, float *room,
     bint goes_on, int64_t n_together, int64_t step,
 ) noexcept nogil:
-    """C (height, columns) OUT, from the blocks in room; `goes_on` as in panel_gradient."""
+    """C (height, columns) OUT, from the blocks in room; goes_on: another panel follows."""
     cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, i, token
     cdef float *sums = room + SUMS
     for s in range(n_together):
