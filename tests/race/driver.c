@@ -108,7 +108,7 @@ static Step step_of(const Dump *dump, Meeting *meetings, const cllm_reducer *red
     step.workers = moved(dump, s->workers), step.n_workers = (int)s->n_workers, step.meetings = meetings;
     step.ranges = moved(dump, s->ranges), step.lockstep = (int)s->lockstep;
     step.parameters = moved(dump, s->parameters), step.n_parameters = s->n_parameters;
-    step.packed = moved(dump, s->packed), step.backward = 1, step.reducer = reducer;
+    step.packed = moved(dump, s->packed), step.backward = 1, step.reducer = step.plain = reducer;
     step.tokens = moved(dump, s->tokens), step.targets = moved(dump, s->targets);
     step.weights = moved(dump, s->weights), step.losses = moved(dump, s->losses);
     step.sequence = moved(dump, s->sequence), step.n_shards = s->n_shards, step.time = s->time;
