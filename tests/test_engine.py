@@ -56,6 +56,40 @@ def test_lockstep_changes_no_bit(name: str, vocab_size: int | None) -> None:
                 assert (found.loss, found.shard_losses) == (alone.loss, alone.shard_losses)
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_lockstep_changes_no_bit_of_very_short_sequences(length: int) -> None:
+    """A product of one row has a way of its own, a decoder's."""
+    program, parameters = a_model("plain", block_size=length)
+    batch = a_batch(program, 8)
+    batch.targets[0] = np.maximum(batch.targets[0], 0)
+    alone, together = (
+        Engine(program, 8, 2, micro_batch_size=1, seed=7, threads_per_shard=2, lockstep=lockstep)
+        for lockstep in (False, True)
+    )
+    found = [digest(engine.gradient(parameters, batch, Tree()).gradient) for engine in (alone, together)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_shard_in_which_no_token_is_counted_adds_nothing(name: str, lockstep: bool) -> None:
+    """The first or the last one, whatever an earlier step has left in its memory."""
+    program, parameters = a_model(name)
+    engine = Engine(program, 4, 2, micro_batch_size=1, seed=7, threads_per_shard=2, lockstep=lockstep)
+    exact = {n: v.astype(np.float64) for n, v in program.views(parameters)}
+    for spared in (0, 3):
+        batch = a_batch(program, 4)
+        engine.gradient(parameters, batch, Tree())
+        batch.targets[spared] = -1
+        result = engine.gradient(parameters, batch, Tree())
+        reference = Reference(program, exact, batch.inputs, batch.targets, batch.weights, batch=batch.index, seed=7)
+        reference.run()
+        bound = 1e-2 if "bf16" in name else 1e-5
+        for parameter, gradient in program.views(result.gradient):
+            expected = reference.gradients[parameter] / result.weight_sum
+            assert np.linalg.norm(gradient - expected) <= bound * np.linalg.norm(expected), parameter
+
+
 def with_documents(batch: Any, starts: tuple[int, ...]) -> Any:
     """The batch with documents that begin at these places of every row."""
     places = np.arange(batch.inputs.shape[1], dtype=np.int32)

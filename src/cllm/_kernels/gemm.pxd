@@ -110,7 +110,7 @@ cdef inline void product(
     cdef const float *panel
     cdef const float *next
     cdef bint is_far = rows * (depth + columns) + depth * columns > NEAR and depth <= MOST_EXPECTED * n_tiles
-    if rows == 1 and a_step == 1:
+    if rows == 1 and a_step == 1 and n_together == 1:
         row_product(columns, depth, c, a, panels, start, unit, end)
         return
     while unit < end:

@@ -301,10 +301,18 @@ cdef void input_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcep
 cdef void head_gradient(
     Chunk *chunk, const Op *op, const Shard *shard, bint add, int64_t part, int64_t n_parts,
 ) noexcept nogil:
-    """dhead (V, C) OUT or ADD = dlogits (n, V) transposed times x (n, C): chains over ascending tokens."""
-    cdef int64_t c = op.size[C], v = op.size[V]
+    """dhead (V, C) OUT or ADD = dlogits (n, V) transposed times x (n, C): chains over ascending tokens.
+
+    Where no token of the shard is counted, a chain of none is +0.
+    """
+    cdef int64_t c = op.size[C], v = op.size[V], row
     cdef float *dhead = gradient_of(op, shard, HEAD)
     if dhead == NULL:
+        return
+    if chunk.n == 0:
+        row = part_begin(v, 1, part, n_parts)
+        if not add:
+            memset(dhead + row * c, 0, (part_begin(v, 1, part + 1, n_parts) - row) * c * sizeof(float))
         return
     if chunk.bf16 != NULL:
         weight_gradient_bf16(
