@@ -36,6 +36,7 @@ def texts() -> dict[str, str]:
         name: path.read_text(encoding="utf-8", errors="replace")
         for name, path in found.items()
         if path.is_file() and not any(is_of(part, MADE) for part in PurePosixPath(name).parts)
+        and not (path.suffix == ".c" and path.with_suffix(".pyx").exists())  # what Cython has made of it
     }
 
 
