@@ -11,7 +11,7 @@ from cllm._kernels.op cimport MOST_LEVELS, MOST_ROWS_TOGETHER, part_begin
 from cllm._kernels.simd cimport (
     ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product, tile_row,
 )
-from cllm._kernels.sums cimport add_levels, level_of
+from cllm._kernels.sums cimport add_levels, level_before
 
 # dweight's tokens and rows are worked on in blocks: a block of x, at most 768 KB, and a panel of dy, at most 512 tokens
 # of 32 float32, stay in the second-level cache while all tiles that need them go by. cllm/ops/room.py knows them too.
@@ -38,6 +38,11 @@ cdef inline int64_t n_panels_of(int64_t columns) noexcept nogil:
 cdef inline int64_t n_pieces_of(int64_t rows, int64_t columns, int64_t depth, int64_t n_parts) noexcept nogil:
     """In how many pieces a part of a product is made, so that a large one can be left half-way."""
     return 1 + rows * columns * depth // n_parts // PIECE
+
+
+cdef inline bint is_near(int64_t rows, int64_t k, int64_t n) noexcept nogil:
+    """Whether the three matrices of a product, (rows, k), (k, n) and (rows, n), have so few elements together."""
+    return rows * (k + n) + k * n <= NEAR
 
 
 cdef inline int64_t n_tiles_of(int64_t rows) noexcept nogil:
@@ -109,7 +114,7 @@ cdef inline void product(
     cdef int64_t start_step = step if start == c else 0, s, p, t, last
     cdef const float *panel
     cdef const float *next
-    cdef bint is_far = rows * (depth + columns) + depth * columns > NEAR and depth <= MOST_EXPECTED * n_tiles
+    cdef bint expects = depth <= MOST_EXPECTED * n_tiles and not is_near(rows, depth, columns)
     if rows == 1 and a_step == 1 and n_together == 1:
         row_product(columns, depth, c, a, panels, start, unit, end)
         return
@@ -120,7 +125,7 @@ cdef inline void product(
         s -= p * n_together
         last = min(n_tiles, t + end - unit)
         panel = panels + p * depth * TILE_COLUMNS
-        next = panel + depth * TILE_COLUMNS if unit + last - t < end and is_far else NULL
+        next = panel + depth * TILE_COLUMNS if unit + last - t < end and expects else NULL
         panel_product(
             rows, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth, c + s * step + p * TILE_COLUMNS, c_row,
             a + s * step, a_row, a_step, panel,
@@ -138,17 +143,17 @@ cdef inline void block_gradient(
     cdef float *block = room + BEFORE_BLOCK
     cdef float *c
     cdef const float *column
-    cdef bint is_near = rows * (height + n) + height * n <= NEAR
+    cdef bint in_place = is_near(rows, height, n)
     while token < rows:
         tokens = min(rows - token, DEPTH_BLOCK)
-        if not is_near:
+        if not in_place:
             tile_pack_turned(block, x + token * x_row, tokens, height, x_row)
         for p in range(first_panel, last_panel):
             columns = min(n - p * TILE_COLUMNS, TILE_COLUMNS)
             column = dy + token * dy_row + p * TILE_COLUMNS
             c = dweight + p * TILE_COLUMNS
             tile_pack(room, column, tokens, columns, dy_row, 1)
-            if is_near:
+            if in_place:
                 panel_product(
                     height, columns, tokens, c, n, x + token * x_row, 1, x_row, room,
                     c if add or token > 0 else NULL, n, 0, n_tiles_of(height),
@@ -256,7 +261,7 @@ cdef inline void panel_gradient_together(
             if goes_on:
                 tile_expect(dy + s * step + token * dy_row + TILE_COLUMNS, rows * (t + 1) // n_tiles - token, dy_row)
             tile_product(
-                n, columns, rows, sums + level_of(s) * LARGEST_TILE, TILE_COLUMNS,
+                n, columns, rows, sums + level_before(s) * LARGEST_TILE, TILE_COLUMNS,
                 room + BEFORE_BLOCK + (s * height + r) * rows, 1, n, room + s * rows * TILE_COLUMNS, NULL, 0,
             )
             add_levels(sums, LARGEST_TILE, n * TILE_COLUMNS, s)

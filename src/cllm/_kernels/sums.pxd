@@ -50,7 +50,7 @@ cdef inline void add_to(float *sums, const float *x, int64_t n) noexcept nogil:
         f16_store_n(sums + i, f16_add(f16_load_n(sums + i, n - i), f16_load_n(x + i, n - i)), n - i)
 
 
-cdef inline int64_t level_of(int64_t shard) noexcept nogil:
+cdef inline int64_t level_before(int64_t shard) noexcept nogil:
     """How many sums of a tree wait before a shard comes, one for each bit that is set in its number: its own is next."""
     cdef int64_t level = 0
     while shard:
@@ -61,7 +61,7 @@ cdef inline int64_t level_of(int64_t shard) noexcept nogil:
 
 cdef inline void add_levels(float *sums, int64_t step, int64_t n, int64_t shard) noexcept nogil:
     """Levels of a tree, n elements `step` apart: what is complete with this shard, which has its level, is added."""
-    cdef float *level = sums + level_of(shard) * step
+    cdef float *level = sums + level_before(shard) * step
     while shard & 1:
         add_to(level - step, level, n)
         level -= step
@@ -78,7 +78,7 @@ cdef inline void column_sums_together(
     for column in range(part_begin(n, 16, part, n_parts), end, 16):
         columns = min(end - column, 16)
         for s in range(n_together):
-            column_sums(rows, columns, levels + 16 * level_of(s), dy + s * step + column, dy_row, False, 0, 1)
+            column_sums(rows, columns, levels + 16 * level_before(s), dy + s * step + column, dy_row, False, 0, 1)
             add_levels(levels, 16, columns, s)
         memcpy(sums + column, levels, columns * sizeof(float))
 
