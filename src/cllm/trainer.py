@@ -71,12 +71,14 @@ class Trainer:
         self.ranks = join(self.plugins.make_communicator(config), ENDINGS)
         with self._told_to_others(alike=(RankError,)):
             self.folder = open_folder(self.ranks, config.name, out, resume)
-            try:
+        try:
+            with self._told_to_others(alike=(RankError,)):
                 self._assemble(config, resume is not None, init_from, reducer, own_checks)
-            except BaseException:
-                # A run that could not begin leaves nothing; one that was to go on stays as it is.
-                (self.folder.discard if resume is None and self.leads else self.folder.close)()
-                raise
+        except BaseException:
+            # A run that could not begin leaves nothing, but not before the others know, who may be about to read its
+            # data; one that was to go on stays as it is.
+            (self.folder.discard if resume is None and self.leads else self.folder.close)()
+            raise
 
     @property
     def leads(self) -> bool:

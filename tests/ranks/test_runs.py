@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import cllm
 from cllm import ledger, machine
+from cllm.assemble import open_run_data
 from cllm.errors import CheckpointError, ConfigError, InstabilityAbort, RankError, RunFolderError
 from cllm.hooks.manager import build_manager
 from cllm.hooks.verdicts import Abort, DropShards, Ok, Rewind, SkipStep
@@ -237,6 +239,18 @@ def test_an_error_of_all_is_told_by_one(tmp_path: Path) -> None:
     errors = train(2, settings, tmp_path / "run")
     assert [type(error) for error in errors] == [ConfigError, RankError]
     assert (errors[1].is_echo, errors[1].exit_code) == (True, ConfigError.exit_code)
+    assert only_text(tmp_path)
+
+
+def test_a_slow_rank_finds_the_data_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(config: Any, plugins: Any, cache: Path) -> Any:
+        if plugins.make_communicator(config).rank == 1:
+            time.sleep(0.3)  # while rank 0 meets its error
+        return open_run_data(config, plugins, cache)
+
+    monkeypatch.setattr("cllm.together.open_run_data", late)
+    errors = train(2, config(tmp_path, "train.batch_size=2", "optimizer.learning_rate=fast"), tmp_path / "run")
+    assert [type(error) for error in errors] == [ConfigError, RankError]
     assert only_text(tmp_path)
 
 
