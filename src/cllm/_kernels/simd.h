@@ -36,15 +36,20 @@ INLINE void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 INLINE vf vf_set1(float x) { return x - (vf){0}; } /* x - 0 is x for every x, also -0 and NaN */
 INLINE vi vi_set1(int32_t x) { return x - (vi){0}; }
 
-/* The first n lanes, the others +0; n may be 0 or more than LANES. */
+/* The first n lanes, the others +0; n may be 0 or more than LANES. What lies behind them is neither read nor written. */
 INLINE vf vf_load_n(const float *p, long n)
 {
     if (n >= LANES) return vf_load(p);
 #if LANES == 16
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (n > 0 ? n : 0)) - 1u), p);
+#elif LANES == 8
+    const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (vf)_mm256_maskload_ps(p, (__m256i)(lane < vi_set1((int32_t)n)));
 #else
     vf v = {0};
-    for (long i = 0; i < n; i++) v[i] = p[i];
+    if (n > 0) v[0] = p[0];
+    if (n > 1) v[1] = p[1];
+    if (n > 2) v[2] = p[2];
     return v;
 #endif
 }
@@ -54,8 +59,24 @@ INLINE void vf_store_n(float *p, vf v, long n)
     if (n >= LANES) { vf_store(p, v); return; }
 #if LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n > 0 ? n : 0)) - 1u), (__m512)v);
+#elif LANES == 8 /* a masked store takes AMD's processors dozens of steps */
+    if (n <= 0) return;
+    __m128 half = _mm256_castps256_ps128((__m256)v);
+    if (n & 4) {
+        _mm_storeu_ps(p, half);
+        half = _mm256_extractf128_ps((__m256)v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, half);
+        half = _mm_movehl_ps(half, half);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, half);
 #else
-    for (long i = 0; i < n; i++) p[i] = v[i];
+    if (n > 0) p[0] = v[0];
+    if (n > 1) p[1] = v[1];
+    if (n > 2) p[2] = v[2];
 #endif
 }
 

@@ -101,8 +101,11 @@ void tile_pack_turned(float *out, const float *x, long depth, long height, long 
             const long first = height * t / n_tiles, rows = height * (t + 1) / n_tiles - first;
             float *tile = out + depth * first;
             for (long i = k; i < end; i++)
-                for (long j = 0; j < rows; j += LANES)
-                    vf_store_n(tile + i * rows + j, vf_load_n(x + i * x_row + first + j, rows - j), rows - j);
+                for (long j = 0; j < rows; j += LANES) {
+                    /* Whole registers, while there are rows behind: the next one overwrites what was too much. */
+                    const long n = (depth - 1 - i) * rows >= LANES ? LANES : rows - j;
+                    vf_store_n(tile + i * rows + j, vf_load_n(x + i * x_row + first + j, n), n);
+                }
         }
     }
 }
