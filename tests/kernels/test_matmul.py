@@ -9,7 +9,7 @@ from cllm import kernels
 from cllm.errors import KernelError
 from tests.float32 import chain
 
-SHAPES = [(1, 1, 1), (1, 40, 3), (7, 5, 13), (33, 65, 17), (64, 32, 128), (130, 70, 1)]
+SHAPES = [(1, 1, 1), (1, 40, 3), (7, 5, 13), (33, 65, 17), (64, 32, 128), (130, 70, 1), (9, 40, 6500)]
 
 
 @pytest.mark.parametrize("transpose_b", [False, True])

@@ -31,6 +31,7 @@ def cross_entropy(
 
 CASES = [
     Case("linear", (48,), linear(64)),
+    Case("linear_long", (3100,), linear(5)),
     Case("linear_no_bias", (31,), linear(37, bias=False), 3, 7),
     Case("linear_one", (1,), linear(1), 1, 1),
     Case("linear_many_tokens", (17,), linear(33), 3, 97),
@@ -114,6 +115,7 @@ CASES = [
     Case("cross_entropy", (24,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 2, 9, 65),
     Case("cross_entropy_odd", (7,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 3, 43, 11),
     Case("cross_entropy_one", (1,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 1, 1, 2),
+    Case("cross_entropy_long", (3,), lambda p, x: p.cross_entropy(x, "head", "wte.weight"), 2, 9, 3100),
     Case("cross_entropy_capped", (24,), cross_entropy(logit_softcap=3.0), 2, 9, 65),
     Case("cross_entropy_smoothed", (24,), cross_entropy(label_smoothing=0.1), 2, 9, 65),
     Case("cross_entropy_z_loss", (24,), cross_entropy(z_loss=0.01), 2, 9, 65),

@@ -5,11 +5,11 @@ A panel holds TILE_COLUMNS columns of B for every k, zero padded, so that a tile
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
 
 from cllm._kernels.op cimport MOST_LEVELS, MOST_ROWS_TOGETHER, part_begin
 from cllm._kernels.simd cimport (
-    ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product, tile_row,
+    ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product,
+    tile_row, tile_sum,
 )
 from cllm._kernels.sums cimport add_levels, level_before
 
@@ -27,6 +27,8 @@ cdef enum:
     NEAR = 1 << 16
     # Of the next panel so many rows are asked for with each tile; more would keep the tile's own loads waiting.
     MOST_EXPECTED = 20
+    # A longer product goes by parts of its depth, for all panels: what a tile reads of a panel stays near for the next one.
+    LONGEST = 3072
     # Multiplications between two looks at whether somebody wants to stop: some tens of milliseconds.
     PIECE = 1 << 30
 
@@ -105,27 +107,45 @@ cdef inline void product(
 ) noexcept nogil:
     """C (rows, columns) OUT = start + A (rows, depth) IN times B (depth, columns) IN in panels.
 
-    `start` is NULL (+0), C itself (the product continues), or a bias with start_row 0. The part's share are whole
-    tiles, a panel's tiles one after the other, so that the panel stays in the first-level cache; those of n_together
-    shards, whose A and C lie `step` elements apart.
+    `start` is NULL (+0), C itself (the product continues), or a bias with start_row 0. The part's share are whole tiles,
+    those of n_together shards, whose A and C lie `step` elements apart.
     """
-    cdef int64_t n_tiles = n_tiles_of(rows), n_units = n_panels_of(columns) * n_together * n_tiles
-    cdef int64_t unit = part_begin(n_units, 1, part, n_parts), end = part_begin(n_units, 1, part + 1, n_parts)
-    cdef int64_t start_step = step if start == c else 0, s, p, t, last
+    cdef int64_t n_tiles = n_tiles_of(rows), n_units = n_panels_of(columns) * n_together * n_tiles, block
+    cdef int64_t first = part_begin(n_units, 1, part, n_parts), last = part_begin(n_units, 1, part + 1, n_parts)
+    cdef int64_t n_blocks = (depth + LONGEST - 1) // LONGEST, k
+    if rows == 1 and a_step == 1 and n_together == 1:
+        row_product(columns, depth, c, a, panels, start, first, last)
+        return
+    for block in range(n_blocks):
+        k = depth * block // n_blocks
+        block_product(
+            rows, columns, depth * (block + 1) // n_blocks - k, c, c_row, a + k * a_step, a_row, a_step,
+            panels + k * TILE_COLUMNS, depth * TILE_COLUMNS, start, start_row, first, last, n_together, step,
+        )
+        start, start_row = c, c_row
+
+
+cdef inline void block_product(
+    int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_step,
+    const float *panels, int64_t panel_step, const float *start, int64_t start_row, int64_t unit, int64_t end,
+    int64_t n_together, int64_t step,
+) noexcept nogil:
+    """Tiles unit:end of `product` for a part of the depth; a panel's tiles one after the other, so that it stays near.
+
+    Panels lie `panel_step` apart.
+    """
+    cdef int64_t n_tiles = n_tiles_of(rows), start_step = step if start == c else 0, s, p, t, last
     cdef const float *panel
     cdef const float *next
     cdef bint expects = depth <= MOST_EXPECTED * n_tiles and not is_near(rows, depth, columns)
-    if rows == 1 and a_step == 1 and n_together == 1:
-        row_product(columns, depth, c, a, panels, start, unit, end)
-        return
     while unit < end:
         s = unit // n_tiles
         t = unit - s * n_tiles
         p = s // n_together
         s -= p * n_together
         last = min(n_tiles, t + end - unit)
-        panel = panels + p * depth * TILE_COLUMNS
-        next = panel + depth * TILE_COLUMNS if unit + last - t < end and expects else NULL
+        panel = panels + p * panel_step
+        next = panel + panel_step if unit + last - t < end and expects else NULL
         panel_product(
             rows, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth, c + s * step + p * TILE_COLUMNS, c_row,
             a + s * step, a_row, a_step, panel,
@@ -222,7 +242,7 @@ cdef inline void weight_gradient_together(
 ) noexcept nogil:
     """dweight (k, n) OUT = the sum over shards, as a tree, of what `weight_gradient` makes of each.
 
-    n_together: a power of two; together they have at most MOST_ROWS_TOGETHER rows. x and dy of shards lie `step` apart.
+    n_together: a power of two from 2 on; together they have at most MOST_ROWS_TOGETHER rows. x and dy of shards lie `step` apart.
     """
     cdef int64_t n_blocks = (k * rows * n_together + BLOCK - 1) // BLOCK, n_panels = n_panels_of(n)
     cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts), block, first, last, row, height, s, p
@@ -248,8 +268,9 @@ cdef inline void panel_gradient_together(
     bint goes_on, int64_t n_together, int64_t step,
 ) noexcept nogil:
     """C (height, columns) OUT, from the blocks in room; goes_on: another panel follows."""
-    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, i, token
+    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, token
     cdef float *sums = room + SUMS
+    cdef float *second = sums + LARGEST_TILE
     for s in range(n_together):
         tile_pack(room + s * rows * TILE_COLUMNS, dy + s * step, rows, columns, dy_row, 1)
     for t in range(n_tiles):
@@ -264,6 +285,7 @@ cdef inline void panel_gradient_together(
                 n, columns, rows, sums + level_before(s) * LARGEST_TILE, TILE_COLUMNS,
                 room + BEFORE_BLOCK + (s * height + r) * rows, 1, n, room + s * rows * TILE_COLUMNS, NULL, 0,
             )
-            add_levels(sums, LARGEST_TILE, n * TILE_COLUMNS, s)
-        for i in range(n):
-            memcpy(c + (r + i) * c_row, sums + i * TILE_COLUMNS, columns * sizeof(float))
+            if s + 1 < n_together:
+                add_levels(sums, LARGEST_TILE, n * TILE_COLUMNS, s)
+        add_levels(second, LARGEST_TILE, n * TILE_COLUMNS, (n_together - 1) >> 1)  # all but the last addition
+        tile_sum(n, columns, c + r * c_row, c_row, sums, second)

@@ -44,8 +44,19 @@ cdef enum:
     LOGITS_SOFTCAP = 0
 
 
+cdef enum:
+    # Of a backward each chunk takes these phases. Work on tokens is shared by tokens, a product by panels and tiles.
+    GATHER     # x of the counted tokens
+    PRODUCT    # logits
+    LOSSES     # losses and dlogits
+    GRADIENTS  # dx and dhead
+    SCATTER    # dx to where the tokens came from
+    N_PHASES
+
+
 cdef struct Chunk:
-    # Up to CHUNK counted tokens. Logits and x are shared by all parts, and in a backward one phase leaves them to the next.
+    # Up to CHUNK counted tokens. Logits, x and dx are shared by all parts, and in a backward one phase leaves them to the
+    # next.
     int64_t n
     int64_t[256] row             # their rows in the shard, ascending
     int64_t begin, end           # those of the n that belong to this part
@@ -112,16 +123,22 @@ cdef inline void clear_uncounted(const Op *op, const Shard *shard, int64_t row, 
             loss[row] = 0.0
 
 
+cdef inline void make_logits(
+    Chunk *chunk, const Op *op, const Shard *shard, int64_t begin, int64_t end, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """The logits of tokens begin:end; a part has the panels of head that are its, so that each is read by one."""
+    token_product(
+        chunk, end - begin, op.size[V], op.size[C], chunk.logits + begin * chunk.wide, chunk.wide,
+        chunk.x + begin * op.size[C], op.size[C], packed_of(op, shard, HEAD), False, part, n_parts,
+    )
+
+
 cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bint gradient) noexcept nogil:
-    """Logits, and the weighted loss of each token of the part; where `gradient`, logits become their own gradient."""
+    """The weighted loss of each token of the part; where `gradient`, logits become their own gradient."""
     cdef const int32_t *target = integers_of(op, shard, TARGET)
     cdef const float *weight = value_of(op, shard, TOKEN_WEIGHT)
     cdef float *loss = value_of(op, shard, LOSS)
     cdef int64_t i, row
-    token_product(
-        chunk, op.size[V], op.size[C], chunk.logits + chunk.begin * chunk.wide, chunk.wide,
-        chunk.x + chunk.begin * op.size[C], op.size[C], packed_of(op, shard, HEAD), False,
-    )
     for i in range(chunk.begin, chunk.end):
         row = chunk.row[i]
         if target[row] >= op.size[V]:
@@ -133,19 +150,18 @@ cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bin
 
 
 cdef inline void token_product(
-    const Chunk *chunk, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row,
-    const float *panels, bint add,
+    const Chunk *chunk, int64_t n, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row,
+    const float *panels, bint add, int64_t part, int64_t n_parts,
 ) noexcept nogil:
-    """C (n, columns) OUT or ADD = A (n, depth) times panels, for the part's tokens."""
-    cdef int64_t n = chunk.end - chunk.begin
+    """C (n, columns) OUT or ADD = A (n, depth) times panels."""
     cdef const float *start = c if add else NULL
     if chunk.bf16 != NULL:
         product_bf16(
             chunk.bf16, n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row,
-            <pair *>chunk.room, 0, 1,
+            <pair *>chunk.room, part, n_parts,
         )
     else:
-        product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, 0, 1)
+        product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, part, n_parts)
 
 
 cdef float token_loss(
@@ -242,33 +258,38 @@ cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts
             return STOPPED
         row = find_counted(&chunk, op, shard, row, end, 0, 1)
         gather(&chunk, op, shard)
+        make_logits(&chunk, op, shard, 0, chunk.n, 0, 1)
         if chunk_losses(&chunk, op, shard, False) != DONE:
             return BAD_TOKEN
     return DONE
 
 
 cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
-    """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN.
-
-    A chunk takes two phases: each part makes the losses and dx of its tokens, and then, from the dlogits of all, its
-    tiles of dhead.
-    """
-    cdef int64_t rows = shard.n_sequences * shard.time, number = shard.phase // 2, begin, end
+    """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN."""
+    cdef int64_t rows = shard.n_sequences * shard.time, number = shard.phase // N_PHASES, begin, end
+    cdef int phase = shard.phase % N_PHASES
     cdef Chunk chunk
     lay_out(&chunk, op, shard, shard.shared, bf16)
     if shard.phase == 0:
         prepare_rows(op, shard, part_begin(rows, 1, part, n_parts), part_begin(rows, 1, part + 1, n_parts))
     begin = chunk.next[number & 1] if number > 0 else 0
     end = find_counted(&chunk, op, shard, begin, rows, part, n_parts)
-    if shard.phase & 1:
+    if phase == GATHER:
+        if part == 0:
+            chunk.next[(number + 1) & 1] = end
+        gather(&chunk, op, shard)
+        if adds_to(op, X):
+            gather_gradient(&chunk, op, shard)
+    elif phase == PRODUCT:
+        make_logits(&chunk, op, shard, 0, chunk.n, part, n_parts)
+    elif phase == LOSSES:
+        return AGAIN if chunk_losses(&chunk, op, shard, True) == DONE else BAD_TOKEN
+    elif phase == GRADIENTS:
+        input_gradient(&chunk, op, shard, part, n_parts)
         head_gradient(&chunk, op, shard, number > 0 or adds_to(op, HEAD), part, n_parts)
+    else:
+        scatter_gradient(&chunk, op, shard)
         return AGAIN if end < rows else DONE
-    if part == 0:
-        chunk.next[(number + 1) & 1] = end
-    gather(&chunk, op, shard)
-    if chunk_losses(&chunk, op, shard, True) != DONE:
-        return BAD_TOKEN
-    input_gradient(&chunk, op, shard)
     return AGAIN
 
 
@@ -282,18 +303,28 @@ cdef inline void prepare_rows(const Op *op, const Shard *shard, int64_t row, int
             memset(gradient_of(op, shard, X) + row * c, 0, c * sizeof(float))
 
 
-cdef void input_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
-    """dx (n, C) = dlogits (n, V) times head (V, C) of the part's tokens, laid where they came from."""
+cdef inline void gather_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+    """What the part's tokens have as dx so far."""
+    cdef const float *dx = gradient_of(op, shard, X)
     cdef int64_t c = op.size[C], i
-    cdef float *dx = gradient_of(op, shard, X)
-    cdef float *own = chunk.dx + chunk.begin * c
-    if adds_to(op, X):
-        for i in range(chunk.begin, chunk.end):
-            memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
+    for i in range(chunk.begin, chunk.end):
+        memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
+
+
+cdef inline void input_gradient(
+    Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """dx (n, C) = dlogits (n, V) times head (V, C); a part has its panels."""
     token_product(
-        chunk, c, op.size[V], own, c, chunk.logits + chunk.begin * chunk.wide, chunk.wide,
-        transposed_of(op, shard, HEAD), adds_to(op, X),
+        chunk, chunk.n, op.size[C], op.size[V], chunk.dx, op.size[C], chunk.logits, chunk.wide,
+        transposed_of(op, shard, HEAD), adds_to(op, X), part, n_parts,
     )
+
+
+cdef inline void scatter_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
+    """The dx of the part's tokens is laid where they came from."""
+    cdef float *dx = gradient_of(op, shard, X)
+    cdef int64_t c = op.size[C], i
     for i in range(chunk.begin, chunk.end):
         memcpy(dx + chunk.row[i] * c, chunk.dx + i * c, c * sizeof(float))
 

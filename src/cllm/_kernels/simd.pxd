@@ -52,4 +52,5 @@ cdef extern from "tile.h" nogil:
                   const float *start)
     void tile_pack(float *panel, const float *b, long depth, long columns, long depth_step, long column_step)
     void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row)
+    void tile_sum(long rows, long columns, float *c, long c_row, const float *a, const float *b)
     void tile_expect(const float *p, long rows, long p_row)

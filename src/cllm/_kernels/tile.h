@@ -53,6 +53,13 @@ void tile_pack(float *panel, const float *b, long depth, long columns, long dept
  * a_step the number of its rows. out (depth * height) OUT, x (depth, height) IN. */
 void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row);
 
+/* C (rows, columns), row stride c_row, OUT = a + b, whose rows are TILE_COLUMNS apart. */
+INLINE void tile_sum(long rows, long columns, float *c, long c_row, const float *a, const float *b)
+{
+    for (long i = 0; i < rows; i++, c += c_row, a += TILE_COLUMNS, b += TILE_COLUMNS)
+        for (long j = 0; j < columns; j += LANES) vf_store_n(c + j, vf_load(a + j) + vf_load(b + j), columns - j);
+}
+
 /* Asks for `rows` rows of a panel's or a tile's columns, which are soon to be read or written, before they are. */
 INLINE void tile_expect(const float *p, long rows, long p_row)
 {
