@@ -132,8 +132,12 @@ SHARES = (
         ("chunk.next[(number + 1) & 1] = end", "chunk.next[0] = end"),
     ), ("loss",)),
     Mutant("rows gathered again while others read them", LOSS, (
-        ("    if shard.phase & 1:\n        head_gradient(",
-         "    if shard.phase & 1:\n        gather(&chunk, op, shard)\n        head_gradient("),
+        ("    elif phase == GRADIENTS:\n", "    elif phase == GRADIENTS:\n        gather(&chunk, op, shard)\n"),
+    ), ("loss",)),
+    Mutant("logits of rows that others still gather", LOSS, (
+        ("        gather(&chunk, op, shard)\n        if adds_to",
+         "        gather(&chunk, op, shard)\n        make_logits(&chunk, op, shard, 0, chunk.n, part, n_parts)\n"
+         "        if adds_to"),
     ), ("loss",)),
 )
 MUTANTS = (*MEETINGS, *BARRIERS, *MEMORY, *SHARES)
