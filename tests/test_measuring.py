@@ -117,10 +117,10 @@ def test_samples_are_shown_and_reported(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_memory_of_samples_is_estimated(tmp_path: Path) -> None:
-    with cllm.Trainer(config(tmp_path, *SAMPLES), tmp_path / "run") as trainer:
+    with cllm.Trainer(config(tmp_path, *SAMPLES, "train.threads=1"), tmp_path / "run") as trainer:
         parts = trainer.parts
         memory = outline(parts.config, parts.data, trainer.plugins).memory["samples"]
         assert parts.decoding is not None
         decoder = Decoder(parts.decoding, parts.measured, parts.n_threads)
-        packed = decoder._packed.nbytes
-        assert packed < memory < 20 * packed
+        workers = decoder._workers
+        assert memory == sum(held.nbytes for held in (decoder._packed, *workers.arenas, *workers._scratch))
