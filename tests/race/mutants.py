@@ -136,7 +136,7 @@ SHARES = (
     ), ("loss",)),
     Mutant("logits of rows that others still gather", LOSS, (
         ("        gather(&chunk, op, shard)\n        if adds_to",
-         "        gather(&chunk, op, shard)\n        make_logits(&chunk, op, shard, 0, chunk.n, part, n_parts)\n"
+         "        gather(&chunk, op, shard)\n        make_logits(&chunk, op, shard, part, n_parts)\n"
          "        if adds_to"),
     ), ("loss",)),
 )

@@ -8,8 +8,8 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.op cimport MOST_LEVELS, MOST_ROWS_TOGETHER, part_begin
 from cllm._kernels.simd cimport (
-    ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product,
-    tile_row, tile_sum,
+    ROW_COLUMNS, TILE_COLUMNS, TILE_ROWS, tile_expect, tile_pack, tile_pack_turned, tile_product, tile_row,
+    tile_sum,
 )
 from cllm._kernels.sums cimport add_levels, level_before
 

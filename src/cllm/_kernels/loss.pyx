@@ -124,12 +124,12 @@ cdef inline void clear_uncounted(const Op *op, const Shard *shard, int64_t row, 
 
 
 cdef inline void make_logits(
-    Chunk *chunk, const Op *op, const Shard *shard, int64_t begin, int64_t end, int64_t part, int64_t n_parts,
+    const Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
 ) noexcept nogil:
-    """The logits of tokens begin:end; a part has the panels of head that are its, so that each is read by one."""
+    """Logits (n, V) of x; a part has its panels of head, so that each is read by one."""
     token_product(
-        chunk, end - begin, op.size[V], op.size[C], chunk.logits + begin * chunk.wide, chunk.wide,
-        chunk.x + begin * op.size[C], op.size[C], packed_of(op, shard, HEAD), False, part, n_parts,
+        chunk, op.size[V], op.size[C], chunk.logits, chunk.wide, chunk.x, op.size[C], packed_of(op, shard, HEAD), False,
+        part, n_parts,
     )
 
 
@@ -150,18 +150,18 @@ cdef inline int chunk_losses(Chunk *chunk, const Op *op, const Shard *shard, bin
 
 
 cdef inline void token_product(
-    const Chunk *chunk, int64_t n, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row,
+    const Chunk *chunk, int64_t columns, int64_t depth, float *c, int64_t c_row, const float *a, int64_t a_row,
     const float *panels, bint add, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """C (n, columns) OUT or ADD = A (n, depth) times panels."""
     cdef const float *start = c if add else NULL
     if chunk.bf16 != NULL:
         product_bf16(
-            chunk.bf16, n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row,
+            chunk.bf16, chunk.n, columns, depth, c, c_row, a, a_row, <const pair *>panels, start, c_row,
             <pair *>chunk.room, part, n_parts,
         )
     else:
-        product(n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, part, n_parts)
+        product(chunk.n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, part, n_parts)
 
 
 cdef float token_loss(
@@ -258,7 +258,7 @@ cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts
             return STOPPED
         row = find_counted(&chunk, op, shard, row, end, 0, 1)
         gather(&chunk, op, shard)
-        make_logits(&chunk, op, shard, 0, chunk.n, 0, 1)
+        make_logits(&chunk, op, shard, 0, 1)
         if chunk_losses(&chunk, op, shard, False) != DONE:
             return BAD_TOKEN
     return DONE
@@ -281,7 +281,7 @@ cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_part
         if adds_to(op, X):
             gather_gradient(&chunk, op, shard)
     elif phase == PRODUCT:
-        make_logits(&chunk, op, shard, 0, chunk.n, part, n_parts)
+        make_logits(&chunk, op, shard, part, n_parts)
     elif phase == LOSSES:
         return AGAIN if chunk_losses(&chunk, op, shard, True) == DONE else BAD_TOKEN
     elif phase == GRADIENTS:
@@ -312,11 +312,11 @@ cdef inline void gather_gradient(Chunk *chunk, const Op *op, const Shard *shard)
 
 
 cdef inline void input_gradient(
-    Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
+    const Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """dx (n, C) = dlogits (n, V) times head (V, C); a part has its panels."""
     token_product(
-        chunk, chunk.n, op.size[C], op.size[V], chunk.dx, op.size[C], chunk.logits, chunk.wide,
+        chunk, op.size[C], op.size[V], chunk.dx, op.size[C], chunk.logits, chunk.wide,
         transposed_of(op, shard, HEAD), adds_to(op, X), part, n_parts,
     )
 
