@@ -17,6 +17,7 @@ from cllm.bounded import check_memory
 from cllm.kernels import at
 from cllm.lowering import lower
 from cllm.machine import cores
+from cllm.memory import decoder_memory
 from cllm.outcomes import REFUSED, refuse_status
 from cllm.program import Program
 from cllm.teams import form_teams
@@ -30,8 +31,7 @@ class Decoder:
         self.block_size, self.vocab_size = program.block_size, program.vocab_size
         self._program, self._parameters = program, parameters
         lowered = lower(program, program.block_size, program.block_size)
-        size = lowered.plan.size + n_threads * lowered.scratch_size + lowered.packed_size
-        check_memory({"decoding": 4 * size}, "decoding")
+        check_memory({"decoding": decoder_memory(program, n_threads, lowered.sizes)}, "decoding")
         self._packed = aligned.zeros(lowered.packed_size)
         self._tokens = np.zeros(program.block_size, dtype=np.int32)
         self._sequence = np.array([0, 1], dtype=np.int64)

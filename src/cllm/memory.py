@@ -51,9 +51,10 @@ def run_memory(
     }
 
 
-def decoder_memory(program: Program, n_threads: int) -> int:
-    """Bytes of a decoder."""
-    lowered = sizes(program, program.block_size, program.block_size)
+def decoder_memory(program: Program, n_threads: int, lowered: Sizes | None = None) -> int:
+    """Bytes of a decoder. lowered: the Program's sizes, where they are known already."""
+    if lowered is None:
+        lowered = sizes(program, program.block_size, program.block_size)
     return FLOAT * (lowered.arena + n_threads * lowered.scratch + lowered.packed)
 
 
