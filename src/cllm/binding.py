@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,23 +31,34 @@ class Batch(Protocol):
         """Of tokens in their documents, which do not see each other; None: each row is one."""
 
 
-def bind(
-    executor: kernels.executor.Executor, batch: Batch, block_size: int, seed: int, losses: Float32,
-    boundaries: NDArray[np.int64], shard_loss: Float64, shard_weight: Float64, first: int = 0,
-) -> tuple[Any, ...]:
-    """Make an executor compute this batch in its next calls; returns the arrays, to be kept alive until then.
+class Binding:
+    """Makes an executor compute one batch after the other; what it reads and writes stays alive until the next one."""
 
-    boundaries (S + 1,) first sequence of each shard; losses, shard_loss (S,), shard_weight (S,) OUT of the calls.
-    first: the shard that the executor counts as its 0th. Raises KernelError.
-    """
-    refuse_shape(batch, int(boundaries[-1]), block_size)
-    positions = 0 if batch.positions is None else kernels.address(batch.positions, np.int32)
-    executor.set_batch(
-        kernels.address(batch.inputs, np.int32), kernels.address(batch.targets, np.int32),
-        kernels.address(batch.weights), at(losses), at(boundaries[first:]), at(shard_loss[first:]),
-        at(shard_weight[first:]), len(shard_loss) - first, batch.inputs.shape[1], 0, batch.index, seed, positions,
-    )
-    return batch.inputs, batch.targets, batch.weights, batch.positions
+    def __init__(
+        self, executor: kernels.executor.Executor, block_size: int, seed: int, losses: Float32,
+        boundaries: NDArray[np.int64], shard_loss: Float64, shard_weight: Float64, first: int = 0,
+    ) -> None:
+        """boundaries: (S + 1,) first sequence of each shard. losses, shard_loss, shard_weight (S,): OUT of the calls.
+
+        first: the shard that the executor counts as its 0th.
+        """
+        self._executor, self._block_size, self._seed = executor, block_size, seed
+        self._batch_size = int(boundaries[-1])
+        self._found = losses, boundaries[first:], shard_loss[first:], shard_weight[first:]
+        at_losses, at_boundaries, at_loss, at_weight = map(at, self._found)
+        self._found_at = at_losses, at_boundaries, at_loss, at_weight, len(shard_loss) - first
+        self.inputs: NDArray[np.int32] | None = None  # of the batch
+
+    def __call__(self, batch: Batch) -> None:
+        """The next calls of the executor compute this batch. Raises KernelError."""
+        refuse_shape(batch, self._batch_size, self._block_size)
+        address, positions = kernels.address, batch.positions
+        self._executor.set_batch(
+            address(batch.inputs, np.int32), address(batch.targets, np.int32), address(batch.weights),
+            *self._found_at, batch.inputs.shape[1], 0, batch.index, self._seed,
+            0 if positions is None else address(positions, np.int32),
+        )
+        self.inputs, self._others = batch.inputs, (batch.targets, batch.weights, positions)
 
 
 def refuse_shape(batch: Batch, batch_size: int, block_size: int) -> None:

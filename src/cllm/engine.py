@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
-from cllm.binding import Batch, bind
+from cllm.binding import Batch, Binding
 from cllm.bounded import check_memory
 from cllm.disorder import Disorder, Executor, check_executor, keeps_every_shard
 from cllm.env import MOST_THREADS
@@ -103,6 +103,10 @@ class Engine:
             at(self._workers.records), n_threads, program.n_trainable, at(self._packed),
             at(self.lowered.ranges) if self.lowered.ranges is not None else 0, self.lockstep,
             kernels.sum_address(),
+        )
+        self._binding = Binding(
+            self._executor, program.block_size, seed, self._losses, self.boundaries, self._shard_loss,
+            self._shard_weight, self._base,
         )
         faults.arm(self._executor, program, self.boundaries)
         self._scatters = keeps_every_shard(executor)
@@ -385,16 +389,13 @@ class Engine:
         if kernels.CHECKED:
             self._workers.poison()
             self._gradients.poison()
-        # Alive while the executor has their addresses.
-        self._arrays = bind(
-            self._executor, batch, self.program.block_size, self.seed, self._losses, self.boundaries, self._shard_loss,
-            self._shard_weight, self._base,
-        )
+        self._binding(batch)
 
     def _name_rows(self, named: NamedRows | None) -> None:
         """Tell the executor which rows of a tied embedding the bound batch's tokens name."""
         if named is not None:
-            named.name(self._arrays[0])
+            assert self._binding.inputs is not None
+            named.name(self._binding.inputs)
             self._executor.set_rows(
                 at(named.renumbered), at(named.rows), len(named.rows), at(named.memory), named.shard_size
             )

@@ -71,7 +71,10 @@ class LineWriter:
 
 def line_of(record: Mapping[str, Any]) -> str:
     """A record in strict JSON; NaN and infinities, which JSON lacks, become the strings "nan", "inf", "-inf"."""
-    return json.dumps(finite(record), allow_nan=False)
+    try:
+        return json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError):  # seldom
+        return json.dumps(finite(record), allow_nan=False)
 
 
 def finite(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from types import ModuleType
@@ -32,8 +33,8 @@ __all__ = [
     "BF16_NATIVE", "CHECKED", "FLOPS_PER_ROUND", "ISA", "NUMERICS_VERSION", "OPENMP", "Norms", "adamw", "add",
     "add_arrays", "address", "at", "cos64", "count_nonfinite", "enter_floats", "erf64", "executor", "exp64",
     "finite_check", "foreign_kernels", "largest", "leave_floats", "lion", "log64", "map_float32", "matmul",
-    "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "refuse_two_runtimes", "scale", "segments",
-    "sgd", "sin64", "sum_address", "sum_reducer", "tanh64", "use_native_bf16",
+    "mean_and_deviation", "multiply_add", "normal", "op_kernels", "ordered_sum", "pow64", "refuse_two_runtimes",
+    "scale", "segments", "sgd", "sin64", "sum_address", "sum_reducer", "tanh64", "use_native_bf16",
 ]
 
 # Bits change only with this number (numerics rule 11); it stands in every checkpoint.
@@ -240,6 +241,14 @@ class Norms:
         """The norm of one parameter's gradient."""
         sums = self._sums[self._slices[name]]
         return _finite.chain_norm(address(sums), sums.size)
+
+
+def mean_and_deviation(values: array[float]) -> tuple[float, float]:
+    """Mean and standard deviation, by n - 1, of two values or more, an array("d"), added up in their order."""
+    if values.typecode != "d" or len(values) < 2:
+        came = f"{len(values)} of type {values.typecode!r}"
+        raise KernelError("mean_and_deviation", came, "two values or more of type 'd'", "convert them")
+    return _finite.mean_and_deviation(at(values), len(values))
 
 
 def count_nonfinite(x: Float32) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FLOAT = 4
 # Of a batch, for each token: inputs, targets, weights and documents, and what is needed besides while they are
 # filled (places as int64, tokens as they are in the file, documents as int64); for each sequence, where it begins.
-BATCH_TOKEN, FILLING_TOKEN, FILLING_SEQUENCE = 16, 29, 150
+BATCH_TOKEN, FILLING_TOKEN, FILLING_SEQUENCE = 16, 17, 150
 SHARD = 100  # its boundaries, its sums and means of losses, its place in tables
 TWO_MOMENTS = 2 * FLOAT  # what an optimizer takes for each parameter if it does not say
 FEW_LAYERS = 16  # a plan of 1,000 layers takes a minute to write out, one of 10^12 never ends

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm import aligned, faults, kernels
-from cllm.binding import Batch, bind
+from cllm.binding import Batch, Binding
 from cllm.bounded import check_memory
 from cllm.errors import KernelError
 from cllm.lowering import WORKER, lower
@@ -66,6 +66,9 @@ class Stepper:
             self._lowered.ops.ctypes.data, len(program.ops), self._lowered.packings.ctypes.data,
             len(self._lowered.packings), self._workers.ctypes.data, 1, program.n_trainable, self._packed.ctypes.data,
         )
+        self._binding = Binding(
+            self._executor, program.block_size, seed, self._losses, self.boundaries, *self._sums
+        )
         faults.arm(self._executor, program, self.boundaries)
 
     def walk(self, parameters: Float32, batch: Batch) -> Iterator[Probe]:
@@ -81,9 +84,7 @@ class Stepper:
     def begin(self, parameters: Float32, batch: Batch) -> None:
         """Make ready for the shards of this batch; both arguments stay as they are until the last has been walked."""
         self._time = batch.inputs.shape[1]
-        self._arrays = bind(
-            self._executor, batch, self.program.block_size, self.seed, self._losses, self.boundaries, *self._sums
-        )
+        self._binding(batch)
         self._executor.pack(kernels.address(parameters))
 
     def walk_shard(self, shard: int) -> Iterator[Probe]:

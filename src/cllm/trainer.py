@@ -169,7 +169,7 @@ class Trainer:
                 self._fire("cllm_run_end", run=self._info())
 
     def _steps(self) -> Iterator[StepReport]:
-        state, parts = self.state, self.parts
+        state, parts, train = self.state, self.parts, self.config.train
         pace, meter = Pace(), Meter(parts.n_threads)
         while not self.is_over:
             begin = perf_counter()
@@ -193,7 +193,7 @@ class Trainer:
             decision, updated = made.decision, made.decision.kind == "step"
             if decision.kind == "skip":
                 state.skip(batch.index)
-            found = self._measured() if updated and self._is_due("eval") else NOTHING_MEASURED
+            found = self._measured() if updated and self._is_due(train.eval_every) else NOTHING_MEASURED
             report = StepReport(
                 step=state.step if updated else made.view.step, n_steps=self.n_steps, batch_index=batch.index,
                 loss=made.gradient.loss, validation_loss=found.validation_loss,
@@ -204,18 +204,19 @@ class Trainer:
                 parallel_efficiency=used.parallel_efficiency,
                 eta_seconds=pace.eta(self.n_steps - state.step),
                 decision="drop" if updated and decision.shards else decision.kind, reasons=decision.reasons,
-                digest=state.digest() if updated and self._is_due("digest") else None,
+                digest=state.digest() if updated and self._is_due(train.digest_every) else None,
                 dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
                 metrics=self._metrics(batch) if updated and self.leads else {},
             )
-            self.ranks.note(seen_in(report))
+            if self.ranks.n_ranks > 1:
+                self.ranks.note(seen_in(report))
             if self.leads:
                 self._tell(report, made.is_news)
             if decision.kind == "rewind":
                 self._rewind(made)
             elif not made.finite:
                 self._undo(made)
-            elif updated and self._is_due("checkpoint"):
+            elif updated and self._is_due(self.config.checkpoint.every):
                 self.save()
             yield report
             self._refuse_to_go_on(report, decision.failed)
@@ -238,7 +239,7 @@ class Trainer:
 
     def _metrics(self, batch: Batch) -> dict[str, float]:
         """What plugins have to say of the batch of an update, at steps that are logged."""
-        if not self.metrics or not self._is_due("log"):
+        if not self.metrics or not self._is_due(self.config.train.log_every):
             return {}
         return self.metrics.measure(view_of(batch, self.state.step))
 
@@ -415,12 +416,8 @@ class Trainer:
             return f"{state} could not be saved ({problem(error)})"
         return f"{state} is saved in {self.folder.path}"
 
-    def _is_due(self, what: str) -> bool:
+    def _is_due(self, every: int) -> bool:
         """Whether this step is one to log, evaluate, digest or save at; the last one of the run always is."""
-        train, saving = self.config.train, self.config.checkpoint
-        every = {
-            "log": train.log_every, "eval": train.eval_every, "digest": train.digest_every, "checkpoint": saving.every,
-        }[what]
         return self.is_over or (every > 0 and self.state.step % every == 0)
 
     def _fire(self, event: str, **values: Any) -> None:

@@ -7,8 +7,8 @@ not. Only + - * / sqrt in float64 and in a fixed order: the same bits on every p
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -136,7 +136,8 @@ class SpikeCheck:
         self._threshold = config.threshold
         self._warmup = max(2, config.window // 2) if config.warmup is None else config.warmup
         self._spike = _ACTIONS[config.action]
-        self._windows = {name: deque[float](maxlen=config.window) for name in ("loss", "gradient norm")}
+        self._size = config.window
+        self._windows = {name: array("d") for name in ("loss", "gradient norm")}  # oldest first
 
     def after_reduction(self, view: GradientView) -> Verdict:
         values = {"loss": view.loss, "gradient norm": view.gradient_norm}
@@ -147,7 +148,7 @@ class SpikeCheck:
 
     def state_dict(self) -> dict[str, list[float]]:
         """Return the windows, oldest values first."""
-        return {name: list(window) for name, window in self._windows.items()}
+        return {name: window.tolist() for name, window in self._windows.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take over the windows of a state_dict. Raises CheckpointError for anything else."""
@@ -155,40 +156,31 @@ class SpikeCheck:
             who, came = "check spike", f"a state of {', '.join(state) or 'nothing'}"
             raise CheckpointError(who, came, "windows of loss and gradient norm", "resume from another checkpoint")
         for name, window in self._windows.items():
-            window.clear()
-            window.extend(float(value) for value in state[name])
+            window[:] = array("d", state[name][-self._size :])
 
     def _take(self, name: str, value: float) -> str | None:
         """Put the value into its window; say so if it is a spike."""
         window = self._windows[name]
         if len(window) < self._warmup:
-            window.append(value)
+            self._append(window, value)
             return None
-        mean, deviation = _mean_and_deviation(window)
+        mean, deviation = kernels.mean_and_deviation(window)
         deviation = max(deviation, LEAST_DEVIATION[name] * abs(mean))
         highest = mean + self._threshold * deviation
         if value <= highest and math.isfinite(highest):
-            window.append(value)
+            self._append(window, value)
             return None
         if math.isfinite(highest):
-            window.append(highest)
+            self._append(window, highest)
         return (
             f"{name} {value:.6g} is above {highest:.6g}: "
             f"mean {mean:.6g} of recent steps and {self._threshold:g} deviations of {deviation:.6g}"
         )
 
-
-def _mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
-    # Loops, not sum(): from Python 3.12 on it compensates for rounding, so its bits differ between versions.
-    total, n = 0.0, 0
-    for value in values:
-        total += value
-        n += 1
-    mean = total / n
-    squares = 0.0
-    for value in values:
-        squares += (value - mean) * (value - mean)
-    return mean, math.sqrt(squares / (n - 1))
+    def _append(self, window: array[float], value: float) -> None:
+        if len(window) == self._size:
+            del window[0]
+        window.append(value)
 
 
 def _is_window(value: object) -> bool:

@@ -86,9 +86,11 @@ class Batches:
 
     def __call__(self, batch_index: int) -> Batch:
         """Batch `batch_index` >= 0, the same whenever it is asked for."""
-        batch = Batch.padding(batch_index, self.batch_size, self.block_size)
         samples = range(batch_index * self.batch_size, (batch_index + 1) * self.batch_size)
-        return _filled(batch, self.source, map(self.window, samples), self.documents, self.loss)
+        return _filled(
+            batch_index, self.batch_size, self.block_size, self.source, map(self.window, samples), self.documents,
+            self.loss,
+        )
 
     def window(self, sample: int) -> tuple[int, int]:
         """Where a sample of the stream begins: which part of the source, and its first token there."""
@@ -139,8 +141,8 @@ def evaluation_batches(
 
     for index in range(n_chosen):
         first = index * n_batches // n_chosen * batch_size
-        batch = Batch.padding(index, batch_size, block_size)
-        yield _filled(batch, source, map(window, range(first, min(first + batch_size, ends[-1]))), documents, loss)
+        windows = map(window, range(first, min(first + batch_size, ends[-1])))
+        yield _filled(index, batch_size, block_size, source, windows, documents, loss)
 
 
 def _starts_in_order(
@@ -152,15 +154,25 @@ def _starts_in_order(
 
 
 def _filled(
-    batch: Batch, source: Source, windows: Iterable[tuple[int, int]], documents: Documents, loss: Loss
+    index: int, batch_size: int, block_size: int, source: Source, windows: Iterable[tuple[int, int]],
+    documents: Documents, loss: Loss,
 ) -> Batch:
-    """The batch with windows, given as (part, first token), in its rows from 0 on."""
+    """The batch with windows, given as (part, first token), in its rows from 0 on, and padding in the others."""
     rows: dict[int, list[tuple[int, int]]] = {}  # part -> (row, first token)
     for row, (part, start) in enumerate(windows):
         rows.setdefault(part, []).append((row, start))
+    batch: Batch | None = None
     for part, places in rows.items():
+        row_numbers, starts = np.array(places, np.int64).T
         n_documents_before = sum(file.n_documents for file in source.parts[:part])
-        _fill_from(batch, source.parts[part], np.array(places, np.int64), n_documents_before, documents, loss)
+        found = _read(source.parts[part], starts, block_size, n_documents_before, documents, loss)
+        if len(places) == batch_size:
+            batch = Batch(index, *found)
+        else:
+            batch = batch or Batch.padding(index, batch_size, block_size)
+            for array, values in zip((batch.inputs, batch.targets, batch.weights, batch.documents), found, strict=True):
+                array[row_numbers] = values
+    assert batch is not None
     if documents == "separate":
         return replace(batch, positions=positions_in(batch.documents))
     return _shortened(batch) if documents == "padded" else batch
@@ -179,23 +191,22 @@ def _shortened(batch: Batch) -> Batch:
     )
 
 
-def _fill_from(
-    batch: Batch, file: TokenFile, places: NDArray[np.int64], n_documents_before: int, mode: Documents,
-    loss: Loss,
-) -> None:
-    """Write one file's windows, up to its end; places: (n, 2) rows and first tokens."""
-    rows, starts = places[:, 0], places[:, 1]
-    positions = starts[:, None] + np.arange(batch.inputs.shape[1] + 1)  # (n, T + 1)
-    tokens = file.tokens[np.minimum(positions, file.n_tokens - 1)]
+def _read(
+    file: TokenFile, starts: NDArray[np.int64], block_size: int, n_documents_before: int, mode: Documents, loss: Loss
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """One file's windows from `starts` (n,) on, up to its end: inputs, targets, weights, documents (n, T)."""
+    positions = starts[:, None] + np.arange(block_size + 1)  # (n, T + 1)
+    tokens = file.tokens.take(positions, mode="clip")  # behind the end the last one, which is then not counted
     check_range(file, tokens)
-    documents = np.searchsorted(file.document_starts, positions, side="right") - 1 + n_documents_before
+    in_document = file.document_starts.searchsorted(positions, side="right") + (n_documents_before - 1)
     inside = positions[:, 1:] < file.n_tokens  # (n, T): the token and the one that follows are in the row
     if mode == "padded":
-        inside &= documents[:, 1:] == documents[:, :1]
-    counted = inside & (documents[:, 1:] == documents[:, :-1]) if mode == "separate" else inside
+        inside &= in_document[:, 1:] == in_document[:, :1]
+    counted = inside & (in_document[:, 1:] == in_document[:, :-1]) if mode == "separate" else inside
     if loss == "answers":
         counted = counted & file.is_answer(positions[:, 1:])
-    batch.inputs[rows] = np.where(inside, tokens[:, :-1], 0)
-    batch.targets[rows] = np.where(counted, tokens[:, 1:], np.int32(-1))
-    batch.weights[rows] = counted
-    batch.documents[rows] = np.where(inside, documents[:, :-1], -1)
+    inputs, targets = tokens[:, :-1].astype(np.int32), tokens[:, 1:].astype(np.int32)
+    documents = in_document[:, :-1].astype(np.int32)
+    if not counted.all():
+        inputs[~inside], targets[~counted], documents[~inside] = 0, -1, -1
+    return inputs, targets, counted.astype(np.float32), documents
