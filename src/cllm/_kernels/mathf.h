@@ -19,24 +19,6 @@ INLINE vf vf_horner(vf x, const float *c, int n)
     return sum;
 }
 
-/* e^x for x in [-104, 89]: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). */
-INLINE vf vf_exp_inside(vf x)
-{
-    static const float C[5] = {0.499999940f, 0.166665211f, 0.0416682549f, 0.00836866256f, 0.00138214615f};
-    const vf round_by = vf_set1(0x1.8p23f); /* adding and subtracting it rounds to a whole number */
-    vf n = vf_fma(x, vf_set1(0x1.715476p0f), round_by);
-#if defined(CLLM_FREED) /* benchmarks.builds alone: a compiler that may reorder would take it away again */
-    __asm__("" : "+x"(n));
-#endif
-    n = n - round_by;
-    vf r = vf_fma(n, vf_set1(-0x1.62e4p-1f), x); /* exact: ln 2's upper part has 15 bits */
-    r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
-    vf p = vf_fma(r * r, vf_horner(r, C, 5), r); /* 1 + r (1 + r P) would save the product, and not be monotone */
-    return vf_scale(vf_set1(1.0f) + p, n);
-}
-
-INLINE vf vf_exp(vf x) { return vf_exp_inside(vf_at_least(vf_at_most(x, 89.0f), -104.0f)); }
-
 /* x = 2^k m with m in [2/3, 4/3), f = m - 1 (exact): log x = k ln 2 + f + f^2 (f P(f) - 1/2). */
 INLINE vf vf_log(vf x)
 {
@@ -55,33 +37,6 @@ INLINE vf vf_log(vf x)
     return vf_select(x > zero, sum, vf_select(x == zero, -infinity, (x - x) / zero));
 }
 
-/* |x| < 0.6: x + x^3 P(x^2); else 1 - 2 / (e^2|x| + 1), which inherits monotony from exp. */
-INLINE vf vf_tanh(vf x)
-{
-    static const float C[5] = {-0.333332986f, 0.133319303f, -0.0537838563f, 0.0207947865f, -0.00589257618f};
-    const vf one = vf_set1(1.0f);
-    vf a = vf_abs(x), z = a * a;
-    vf near = vf_fma(a * z, vf_horner(z, C, 5), a);
-    vf b = vf_at_most(a, 10.0f);
-    vf far = one - vf_set1(2.0f) / (vf_exp_inside(b + b) + one);
-    return vf_copysign(vf_select(a < vf_set1(0.6f), near, far), x);
-}
-
-/* |x| < 1: x + x P(x^2); else 1 - e^-P(|x| - 2), where P stands for -log erfc. */
-INLINE vf vf_erf(vf x)
-{
-    static const float NEAR[7] = {0.128379166f, -0.376126260f, 0.112835787f, -0.0268533472f,
-                                  0.00518716220f, -0.000799785310f, 7.80690389e-5f};
-    static const float FAR[9] = {5.36494112f, 4.41815996f, 0.923752964f, 0.0164801162f, -0.00355535117f,
-                                 0.000715511851f, -0.000168865343f, 9.48232719e-6f, 7.15210717e-7f};
-    const vf one = vf_set1(1.0f);
-    vf a = vf_abs(x);
-    vf near = vf_fma(a, vf_horner(a * a, NEAR, 7), a);
-    vf b = vf_at_most(a, 3.95f);
-    vf far = one - vf_exp_inside(-vf_horner(b - vf_set1(2.0f), FAR, 9));
-    return vf_copysign(vf_select(a < one, near, far), x);
-}
-
 INLINE vf vf_rsqrt(vf x) { return vf_set1(1.0f) / vf_sqrt(x); }
 
 /* Rotary tables and normal draws need these, seldom: each lane in float64, rounded once. */
@@ -89,12 +44,59 @@ INLINE vf vf_sin(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_sin(x[i
 INLINE vf vf_cos(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_cos(x[i]); return x; }
 INLINE vf vf_pow(vf x, vf y) { for (int i = 0; i < LANES; i++) x[i] = (float)d_pow(x[i], y[i]); return x; }
 
-/* ---- sixteen lanes ---- */
+/* ---- sixteen lanes: each operation in all registers before the next one, or each would wait for its own result ---- */
 
-INLINE f16 f16_exp(f16 x) { EACH_REGISTER x.v[r_] = vf_exp(x.v[r_]); return x; }
+INLINE f16 f16_horner(f16 x, const float *c, int n)
+{
+    f16 sum = f16_set1(c[n - 1]);
+    for (int i = n - 2; i >= 0; i--) sum = f16_fma(sum, x, f16_set1(c[i]));
+    return sum;
+}
+
+/* e^x for x in [-104, 89]: x = n ln 2 + r with |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). */
+INLINE f16 f16_exp_inside(f16 x)
+{
+    static const float C[5] = {0.499999940f, 0.166665211f, 0.0416682549f, 0.00836866256f, 0.00138214615f};
+    const f16 round_by = f16_set1(0x1.8p23f); /* adding and subtracting it rounds to a whole number */
+    f16 n = f16_fma(x, f16_set1(0x1.715476p0f), round_by);
+#if defined(CLLM_FREED) /* benchmarks.builds alone: a compiler that may reorder would take it away again */
+    EACH_REGISTER __asm__("" : "+x"(n.v[r_]));
+#endif
+    n = f16_sub(n, round_by);
+    f16 r = f16_fma(n, f16_set1(-0x1.62e4p-1f), x); /* exact: ln 2's upper part has 15 bits */
+    r = f16_fma(n, f16_set1(-0x1.7f7d1cp-20f), r);
+    /* 1 + r (1 + r P) would save the product, and not be monotone */
+    const f16 p = f16_fma(f16_mul(r, r), f16_horner(r, C, 5), r);
+    return f16_scale(f16_add(f16_set1(1.0f), p), n);
+}
+
+INLINE f16 f16_exp(f16 x) { return f16_exp_inside(f16_at_least(f16_at_most(x, 89.0f), -104.0f)); }
+
+/* |x| < 0.6: x + x^3 P(x^2); else 1 - 2 / (e^2|x| + 1), which inherits monotony from exp. */
+INLINE f16 f16_tanh(f16 x)
+{
+    static const float C[5] = {-0.333332986f, 0.133319303f, -0.0537838563f, 0.0207947865f, -0.00589257618f};
+    const f16 one = f16_set1(1.0f), a = f16_abs(x), z = f16_mul(a, a), b = f16_at_most(a, 10.0f);
+    const f16 near = f16_fma(f16_mul(a, z), f16_horner(z, C, 5), a);
+    const f16 far = f16_sub(one, f16_div(f16_set1(2.0f), f16_add(f16_exp_inside(f16_add(b, b)), one)));
+    return f16_copysign(f16_select_below(a, 0.6f, near, far), x);
+}
+
+/* |x| < 1: x + x P(x^2); else 1 - e^-P(|x| - 2), where P stands for -log erfc. */
+INLINE f16 f16_erf(f16 x)
+{
+    static const float NEAR[7] = {0.128379166f, -0.376126260f, 0.112835787f, -0.0268533472f,
+                                  0.00518716220f, -0.000799785310f, 7.80690389e-5f};
+    static const float FAR[9] = {5.36494112f, 4.41815996f, 0.923752964f, 0.0164801162f, -0.00355535117f,
+                                 0.000715511851f, -0.000168865343f, 9.48232719e-6f, 7.15210717e-7f};
+    const f16 a = f16_abs(x), b = f16_at_most(a, 3.95f);
+    const f16 near = f16_fma(a, f16_horner(f16_mul(a, a), NEAR, 7), a);
+    const f16 far = f16_horner(f16_sub(b, f16_set1(2.0f)), FAR, 9);
+    const f16 e = f16_sub(f16_set1(1.0f), f16_exp_inside(f16_negative(far)));
+    return f16_copysign(f16_select_below(a, 1.0f, near, e), x);
+}
+
 INLINE f16 f16_log(f16 x) { EACH_REGISTER x.v[r_] = vf_log(x.v[r_]); return x; }
-INLINE f16 f16_tanh(f16 x) { EACH_REGISTER x.v[r_] = vf_tanh(x.v[r_]); return x; }
-INLINE f16 f16_erf(f16 x) { EACH_REGISTER x.v[r_] = vf_erf(x.v[r_]); return x; }
 INLINE f16 f16_sin(f16 x) { EACH_REGISTER x.v[r_] = vf_sin(x.v[r_]); return x; }
 INLINE f16 f16_cos(f16 x) { EACH_REGISTER x.v[r_] = vf_cos(x.v[r_]); return x; }
 INLINE f16 f16_pow(f16 x, f16 y) { EACH_REGISTER x.v[r_] = vf_pow(x.v[r_], y.v[r_]); return x; }

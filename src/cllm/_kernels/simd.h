@@ -248,6 +248,22 @@ INLINE f16 f16_sqrt(f16 a) { EACH_REGISTER a.v[r_] = vf_sqrt(a.v[r_]); return a;
 INLINE f16 f16_fma(f16 a, f16 b, f16 c) { EACH_REGISTER c.v[r_] = vf_fma(a.v[r_], b.v[r_], c.v[r_]); return c; }
 INLINE f16 f16_max(f16 a, f16 b) { EACH_REGISTER a.v[r_] = vf_max(a.v[r_], b.v[r_]); return a; }
 
+INLINE f16 f16_abs(f16 a) { EACH_REGISTER a.v[r_] = vf_abs(a.v[r_]); return a; }
+INLINE f16 f16_negative(f16 a) { EACH_REGISTER a.v[r_] = -a.v[r_]; return a; }
+INLINE f16 f16_copysign(f16 a, f16 sign) { EACH_REGISTER a.v[r_] = vf_copysign(a.v[r_], sign.v[r_]); return a; }
+INLINE f16 f16_scale(f16 a, f16 n) { EACH_REGISTER a.v[r_] = vf_scale(a.v[r_], n.v[r_]); return a; }
+
+/* Bounds that a NaN passes through. */
+INLINE f16 f16_at_most(f16 a, float high) { EACH_REGISTER a.v[r_] = vf_at_most(a.v[r_], high); return a; }
+INLINE f16 f16_at_least(f16 a, float low) { EACH_REGISTER a.v[r_] = vf_at_least(a.v[r_], low); return a; }
+
+/* a < bound ? yes : no; a NaN is not below. */
+INLINE f16 f16_select_below(f16 a, float bound, f16 yes, f16 no)
+{
+    EACH_REGISTER no.v[r_] = vf_select(a.v[r_] < vf_set1(bound), yes.v[r_], no.v[r_]);
+    return no;
+}
+
 /* The first n lanes of a, the others `rest`; n may be more than 16. */
 INLINE f16 f16_first(f16 a, long n, float rest)
 {
@@ -263,12 +279,6 @@ INLINE f16 f16_first(f16 a, long n, float rest)
     return a;
 }
 
-/* min(a, bound); a NaN stays one. */
-INLINE f16 f16_at_most(f16 a, float bound)
-{
-    EACH_REGISTER a.v[r_] = vf_select(a.v[r_] > vf_set1(bound), vf_set1(bound), a.v[r_]);
-    return a;
-}
 /* 1, -1 or a itself, where it is 0 or NaN; an infinity becomes NaN, or nobody would see it. */
 INLINE f16 f16_sign(f16 a)
 {
