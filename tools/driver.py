@@ -72,12 +72,11 @@ class Driver:
         return run_to_end(["setarch", "-R", *words], environment, PATIENCE)
 
     def _generated(self, module: str) -> str:
-        return f"src/cllm/_kernels/{module}_{self._isa}.abi3.so.p/{module}.pyx.c"
+        return f"src/cllm/_kernels/{module}.c"
 
     def _mangled(self, module: str) -> str:
         """What Cython puts before the name of a C function of this module."""
-        name = f"{module}_{self._isa}"
-        return f"__pyx_f_4cllm_8_kernels_{len(name)}{name}_"
+        return f"__pyx_f_4cllm_8_kernels_{len(module)}{module}_"
 
     def _source(self, module: str) -> str:
         generated, mangled = self._generated(module), self._mangled(module)
@@ -96,8 +95,8 @@ class Driver:
         """Compiled as the project compiles the module that it includes; the object's path."""
         path = self._folder / f"{module}.c"
         path.write_text(source)
-        like = self._generated("executor" if module == "all" else module)
-        command = shlex.split(next(c["command"] for c in self._commands if c["file"] == like))
+        like = f"/{'executor' if module == 'all' else module}_{self._isa}."
+        command = shlex.split(next(c["command"] for c in self._commands if like in c["output"]))
         flags = command[1 : command.index("-MD")]
         self._call(*flags, f"-I{ROOT}/tests/race", "-I.", "-c", path, "-o", f"{path}.o")
         return f"{path}.o"
