@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from os.path import dirname, relpath
 from pathlib import PurePosixPath
-from posixpath import dirname, join, normpath
 
 import pytest
 
@@ -55,24 +55,29 @@ def strays(files: dict[str, str]) -> set[str]:
 def names(user: str, text: str, path: str) -> bool:
     if path.endswith(".md") and not user.endswith((".md", ".toml")):
         return False  # a page is for readers: what counts is a link
-    beside = path.endswith(".py") and dirname(path) == dirname(user)  # as pytest imports it
-    return not named(user, text).isdisjoint({*called(path), path.removesuffix(".py") if beside else path})
+    return not words(text).isdisjoint(called(path, dirname(user)))
 
 
 @cache
-def named(user: str, text: str) -> set[str]:
-    """What may be a path, from the project or the user's own folder, or a module, and the packages that it is in."""
+def called(path: str, folder: str) -> set[str]:
+    """How a file in this folder may name it."""
+    place = PurePosixPath(path)
+    is_beside = place.suffix == ".py" and place.parent == PurePosixPath(folder)  # as pytest imports it
+    return {path, relpath(path, folder or "."), *modules(path), *([place.stem] if is_beside else [])}
+
+
+@cache
+def words(text: str) -> set[str]:
+    """What may be a path or a module, and the packages that a module is in."""
     found = {word.strip(".") if "/" not in word else word.rstrip(".") for word in re.findall(r"[\w./-]+", text)}
     dotted = [word.split(".") for word in found if "/" not in word]
-    packages = {".".join(parts[:n]) for parts in dotted for n in range(1, len(parts))}
-    return found | packages | {normpath(join(dirname(user), word)) for word in found | packages}
+    return found | {".".join(parts[:n]) for parts in dotted for n in range(1, len(parts))}
 
 
-@cache
-def called(path: str) -> tuple[str, ...]:
-    """tools/lint.py is tools.lint as well; plugins/cllm-robust/src/cllm_robust/__init__.py is cllm_robust."""
+def modules(path: str) -> list[str]:
+    """tools/lint.py is tools.lint; plugins/cllm-robust/src/cllm_robust/__init__.py is cllm_robust."""
     name = path.removesuffix(".py").removesuffix("/__init__").rpartition("/src/")[2]
-    return (path, name.replace("/", ".")) if path.endswith(".py") else (path,)
+    return [name.replace("/", ".")] if path.endswith(".py") else []
 
 
 def test_there_are_none() -> None:
