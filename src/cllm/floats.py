@@ -6,19 +6,17 @@ subnormals or to round upward, and then 1.0 / 3.0 in Python has other bits too, 
 
 from __future__ import annotations
 
-from contextlib import ContextDecorator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cllm import kernels
 
 
-class standard_floats(ContextDecorator):
+@contextmanager
+def standard_floats() -> Iterator[None]:
     """Round to nearest and keep subnormals inside, in this thread; as a decorator too. Never around a yield."""
-
-    def _recreate_cm(self) -> standard_floats:
-        return standard_floats()  # for each call of what it decorates
-
-    def __enter__(self) -> None:
-        self._saved = kernels.enter_floats()
-
-    def __exit__(self, *error: object) -> None:
-        kernels.leave_floats(self._saved)
+    saved = kernels.enter_floats()
+    try:
+        yield
+    finally:
+        kernels.leave_floats(saved)

@@ -58,7 +58,7 @@ class Judges:
 
     def before_update(self, view: UpdateView) -> Decision:
         """Go on with a step that shall be made."""
-        return self._decided("before_update", view) if self._phases["before_update"] else self._decision
+        return self._decided("before_update", view) if self._phases["before_update"] else decide(self._verdicts)
 
     def after_update(self, view: UpdatedView) -> Decision:
         """Judge an update that has been made: it stands, or the run goes back, or ends."""
@@ -77,7 +77,7 @@ class Judges:
 
     def _decided(self, phase: str, view: object) -> Decision:
         self._ask(phase, view)
-        self._decision = decision = decide(self._verdicts)
+        decision = decide(self._verdicts)
         if decision.kind not in ("abort", "drop"):
             return decision
         known = {label: memory for label, memory in self._memories.items() if isinstance(memory, bytes)}

@@ -114,8 +114,7 @@ def decide(verdicts: Iterable[tuple[str, Verdict]]) -> Decision:
     if not given:
         return PLAIN
     answers = [verdict for _, verdict in given]
-    is_softened = all(isinstance(verdict, (Clip, LowerLR)) for verdict in answers)
-    for kind, verdict_type in () if is_softened else _KINDS:
+    for kind, verdict_type in _KINDS:
         if reasons := _reasons(given, verdict_type):
             return Decision(
                 kind, reasons=reasons,
