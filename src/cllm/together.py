@@ -52,13 +52,16 @@ def open_data(ranks: Ranks, config: Config, plugins: Plugins, cache: Path) -> Op
 
 def agree_on_beginning(ranks: Ranks, config: Config, facts: RunFacts, state: TrainState) -> None:
     """All that decides bits, in few words. Raises RankError where ranks differ in it."""
-    if ranks.n_ranks > 1:
+
+    def seen() -> str:
         decides = [pair for pair in flatten(to_mapping(config)) if pair[0] != "train.threads"]
-        ranks.note(
+        return (
             f"cllm {facts.cllm_version}, numerics {facts.numerics_version}, data {facts.data_digest[:16]}, "
             f"config {bytes_digest(repr(decides).encode())[:16]}, state {state.digest()[:16]}"
         )
-        ranks.agree("the beginning")
+
+    ranks.note(seen)
+    ranks.agree("the beginning")
 
 
 def remarks(ranks: Ranks, n_threads: int) -> Iterator[str]:

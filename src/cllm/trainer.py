@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -208,8 +209,7 @@ class Trainer:
                 dropped=tuple(sorted(decision.shards)), evaluations=found.evaluations, sample=found.sample,
                 metrics=self._metrics(batch) if updated and self.leads else {},
             )
-            if self.ranks.n_ranks > 1:
-                self.ranks.note(seen_in(report))
+            self.ranks.note(partial(seen_in, report))
             if self.leads:
                 self._tell(report, made.is_news)
             if decision.kind == "rewind":

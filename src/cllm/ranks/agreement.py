@@ -66,10 +66,10 @@ class Ranks:
         """Whether they add up gradients in an order that no one process has: then bits depend on their number."""
         return self.n_ranks > 1 and self.communicator.fast
 
-    def note(self, seen: str) -> None:
+    def note(self, seen: Callable[[], str]) -> None:
         """What this rank has come to; the next word takes it along, and it must be what all others have come to."""
-        if self.n_ranks > 1:
-            self._seen.append(seen)
+        if self.n_ranks > 1:  # or nobody asks
+            self._seen.append(seen())
 
     def agree(self, about: str, numbers: Sequence[float] = (), text: str = "") -> list[Word]:
         """Each rank's word, by rank. RankError where they differ; RankFailed or an ending where one has ended."""
