@@ -34,6 +34,8 @@ class Batch(Protocol):
 class Binding:
     """Makes an executor compute one batch after the other; what it reads and writes stays alive until the next one."""
 
+    inputs: NDArray[np.int32]  # of the batch
+
     def __init__(
         self, executor: kernels.executor.Executor, block_size: int, seed: int, losses: Float32,
         boundaries: NDArray[np.int64], shard_loss: Float64, shard_weight: Float64, first: int = 0,
@@ -47,7 +49,6 @@ class Binding:
         self._found = losses, boundaries[first:], shard_loss[first:], shard_weight[first:]
         at_losses, at_boundaries, at_loss, at_weight = map(at, self._found)
         self._found_at = at_losses, at_boundaries, at_loss, at_weight, len(shard_loss) - first
-        self.inputs: NDArray[np.int32] | None = None  # of the batch
 
     def __call__(self, batch: Batch) -> None:
         """The next calls of the executor compute this batch. Raises KernelError."""

@@ -394,7 +394,6 @@ class Engine:
     def _name_rows(self, named: NamedRows | None) -> None:
         """Tell the executor which rows of a tied embedding the bound batch's tokens name."""
         if named is not None:
-            assert self._binding.inputs is not None
             named.name(self._binding.inputs)
             self._executor.set_rows(
                 at(named.renumbered), at(named.rows), len(named.rows), at(named.memory), named.shard_size

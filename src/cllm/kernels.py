@@ -243,14 +243,6 @@ class Norms:
         return _finite.chain_norm(address(sums), sums.size)
 
 
-def mean_and_deviation(values: array[float]) -> tuple[float, float]:
-    """Mean and standard deviation, by n - 1, of two values or more, an array("d"), added up in their order."""
-    if values.typecode != "d" or len(values) < 2:
-        came = f"{len(values)} of type {values.typecode!r}"
-        raise KernelError("mean_and_deviation", came, "two values or more of type 'd'", "convert them")
-    return _finite.mean_and_deviation(at(values), len(values))
-
-
 def count_nonfinite(x: Float32) -> int:
     """How many elements of x are NaN or infinite."""
     return _finite.count_nonfinite(address(x), x.size)
@@ -358,7 +350,7 @@ def matmul(out: Float32, a: Float32, b: Float32, *, transpose_b: bool = False, n
         )
 
 
-# --- initial values and elementary functions --------------------------------------------------------------------
+# --- initial values, elementary functions, a deviation ----------------------------------------------------------
 
 
 def normal(out: Float32, deviation: float, seed: int, name: str, n_threads: int = 1) -> None:
@@ -378,6 +370,14 @@ def map_float32(name: str, x: Float32, y: Float32 | None = None) -> Float32:
         _same_size(name, x, y)
         _scalars.map_float32(name, address(out), address(x), x.size, address(y))
     return out
+
+
+def mean_and_deviation(values: array[float]) -> tuple[float, float]:
+    """Mean and standard deviation, by n - 1, of two values or more, an array("d"), added up in their order."""
+    if values.typecode != "d" or len(values) < 2:
+        came = f"{len(values)} of type {values.typecode!r}"
+        raise KernelError("mean_and_deviation", came, "two values or more of type 'd'", "convert them")
+    return _scalars.mean_and_deviation(at(values), len(values))
 
 
 # --- what the machine can do ------------------------------------------------------------------------------------

@@ -51,22 +51,6 @@ def chain_norm(uintptr_t sums, int64_t n):
     return total
 
 
-def mean_and_deviation(uintptr_t values, int64_t n):
-    """Mean and standard deviation of values (n,) float64 IN, n >= 2, of chains in float64."""
-    cdef const double *x = <const double *>values
-    cdef uint64_t saved = fpenv_enter()
-    cdef double total = 0.0, squares = 0.0, mean, deviation
-    cdef int64_t i
-    for i in range(n):
-        total += x[i]
-    mean = fpenv_value(total / <double>n)
-    for i in range(n):
-        squares += (x[i] - mean) * (x[i] - mean)
-    deviation = fpenv_value(sqrt(squares / <double>(n - 1)))
-    fpenv_leave(saved)
-    return mean, deviation
-
-
 def count_nonfinite(uintptr_t x, int64_t n):
     """How many of x (n,) float32 are NaN or infinite."""
     cdef const float *p = <const float *>x

@@ -11,41 +11,9 @@
 #include "mathd.h"
 #include "simd.h"
 
+/* Each operation in all registers before the next one, or each register would wait for its own result. */
+
 /* Terms of a polynomial, lowest power first. */
-INLINE vf vf_horner(vf x, const float *c, int n)
-{
-    vf sum = vf_set1(c[n - 1]);
-    for (int i = n - 2; i >= 0; i--) sum = vf_fma(sum, x, vf_set1(c[i]));
-    return sum;
-}
-
-/* x = 2^k m with m in [2/3, 4/3), f = m - 1 (exact): log x = k ln 2 + f + f^2 (f P(f) - 1/2). */
-INLINE vf vf_log(vf x)
-{
-    static const float C[8] = {0.333332151f, -0.249998063f, 0.200104266f, -0.166801974f,
-                               0.140057325f, -0.121874481f, 0.139846072f, -0.128802016f};
-    const vf zero = vf_set1(0.0f), infinity = vf_set1(__builtin_inff());
-    vi small = x < vf_set1(0x1p-126f);
-    vf y = vf_select(small, x * vf_set1(0x1p24f), x);
-    vi k = (vi)((vu)y - (vu)vi_set1(0x3f2aaaab)) >> 23; /* the bits of 2/3 */
-    vf f = (vf)((vu)y - ((vu)k << 23)) - vf_set1(1.0f);
-    vf n = __builtin_convertvector(k - (small & vi_set1(24)), vf);
-    vf s = f * f * vf_fma(vf_horner(f, C, 8), f, vf_set1(-0.5f));
-    vf sum = f + vf_fma(n, vf_set1(-0x1.05c610p-29f), s);
-    sum = vf_fma(n, vf_set1(0x1.62e43p-1f), sum);
-    sum = vf_select(x < infinity, sum, x); /* x is here +Inf or NaN */
-    return vf_select(x > zero, sum, vf_select(x == zero, -infinity, (x - x) / zero));
-}
-
-INLINE vf vf_rsqrt(vf x) { return vf_set1(1.0f) / vf_sqrt(x); }
-
-/* Rotary tables and normal draws need these, seldom: each lane in float64, rounded once. */
-INLINE vf vf_sin(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_sin(x[i]); return x; }
-INLINE vf vf_cos(vf x) { for (int i = 0; i < LANES; i++) x[i] = (float)d_cos(x[i]); return x; }
-INLINE vf vf_pow(vf x, vf y) { for (int i = 0; i < LANES; i++) x[i] = (float)d_pow(x[i], y[i]); return x; }
-
-/* ---- sixteen lanes: each operation in all registers before the next one, or each would wait for its own result ---- */
-
 INLINE f16 f16_horner(f16 x, const float *c, int n)
 {
     f16 sum = f16_set1(c[n - 1]);
@@ -72,6 +40,30 @@ INLINE f16 f16_exp_inside(f16 x)
 
 INLINE f16 f16_exp(f16 x) { return f16_exp_inside(f16_at_least(f16_at_most(x, 89.0f), -104.0f)); }
 
+/* x = 2^k m with m in [2/3, 4/3), f = m - 1 (exact): log x = k ln 2 + f + f^2 (f P(f) - 1/2). */
+INLINE f16 f16_log(f16 x)
+{
+    static const float C[8] = {0.333332151f, -0.249998063f, 0.200104266f, -0.166801974f,
+                               0.140057325f, -0.121874481f, 0.139846072f, -0.128802016f};
+    const vf zero = vf_set1(0.0f), infinity = vf_set1(__builtin_inff());
+    f16 f, n;
+    EACH_REGISTER {
+        const vi small = x.v[r_] < vf_set1(0x1p-126f);
+        const vf y = vf_select(small, x.v[r_] * vf_set1(0x1p24f), x.v[r_]);
+        const vi k = (vi)((vu)y - (vu)vi_set1(0x3f2aaaab)) >> 23; /* the bits of 2/3 */
+        f.v[r_] = (vf)((vu)y - ((vu)k << 23)) - vf_set1(1.0f);
+        n.v[r_] = __builtin_convertvector(k - (small & vi_set1(24)), vf);
+    }
+    const f16 s = f16_mul(f16_mul(f, f), f16_fma(f16_horner(f, C, 8), f, f16_set1(-0.5f)));
+    f16 sum = f16_add(f, f16_fma(n, f16_set1(-0x1.05c610p-29f), s));
+    sum = f16_fma(n, f16_set1(0x1.62e43p-1f), sum);
+    EACH_REGISTER {
+        const vf y = x.v[r_], finite = vf_select(y < infinity, sum.v[r_], y); /* or y is here +Inf or NaN */
+        sum.v[r_] = vf_select(y > zero, finite, vf_select(y == zero, -infinity, (y - y) / zero));
+    }
+    return sum;
+}
+
 /* |x| < 0.6: x + x^3 P(x^2); else 1 - 2 / (e^2|x| + 1), which inherits monotony from exp. */
 INLINE f16 f16_tanh(f16 x)
 {
@@ -96,10 +88,13 @@ INLINE f16 f16_erf(f16 x)
     return f16_copysign(f16_select_below(a, 1.0f, near, e), x);
 }
 
-INLINE f16 f16_log(f16 x) { EACH_REGISTER x.v[r_] = vf_log(x.v[r_]); return x; }
-INLINE f16 f16_sin(f16 x) { EACH_REGISTER x.v[r_] = vf_sin(x.v[r_]); return x; }
-INLINE f16 f16_cos(f16 x) { EACH_REGISTER x.v[r_] = vf_cos(x.v[r_]); return x; }
-INLINE f16 f16_pow(f16 x, f16 y) { EACH_REGISTER x.v[r_] = vf_pow(x.v[r_], y.v[r_]); return x; }
-INLINE f16 f16_rsqrt(f16 x) { EACH_REGISTER x.v[r_] = vf_rsqrt(x.v[r_]); return x; }
+INLINE f16 f16_rsqrt(f16 x) { return f16_div(f16_set1(1.0f), f16_sqrt(x)); }
+
+/* Rotary tables and normal draws need these, seldom: each lane in float64, rounded once. */
+#define EACH_LANE EACH_REGISTER for (int i = 0; i < LANES; i++)
+INLINE f16 f16_sin(f16 x) { EACH_LANE x.v[r_][i] = (float)d_sin(x.v[r_][i]); return x; }
+INLINE f16 f16_cos(f16 x) { EACH_LANE x.v[r_][i] = (float)d_cos(x.v[r_][i]); return x; }
+INLINE f16 f16_pow(f16 x, f16 y) { EACH_LANE x.v[r_][i] = (float)d_pow(x.v[r_][i], y.v[r_][i]); return x; }
+#undef EACH_LANE
 
 #endif

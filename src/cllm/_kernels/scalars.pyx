@@ -1,4 +1,4 @@
-"""Doors from Python to the elementary functions: float64 scalars, and float32 arrays for tests and probes.
+"""Doors from Python to the elementary functions: float64 scalars, float32 arrays for tests and probes; and a deviation.
 
 Addresses and sizes come checked from cllm.kernels. Every door sets the floating-point environment of numerics
 rule 7: a library loaded elsewhere may have switched the calling thread to flushing subnormals.
@@ -7,6 +7,7 @@ rule 7: a library loaded elsewhere may have switched the calling thread to flush
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from cllm._kernels.parallel cimport fpenv_enter, fpenv_leave, fpenv_value
+from cllm._kernels.simd cimport sqrt
 
 from cllm.errors import KernelError
 
@@ -108,6 +109,22 @@ def pow64(double x, double y):
     cdef double result = fpenv_value(d_pow(fpenv_value(x), fpenv_value(y)))
     fpenv_leave(saved)
     return result
+
+
+def mean_and_deviation(uintptr_t values, int64_t n):
+    """Mean and standard deviation of values (n,) float64 IN, n >= 2, of chains in float64."""
+    cdef const double *x = <const double *>values
+    cdef uint64_t saved = fpenv_enter()
+    cdef double total = 0.0, squares = 0.0, mean, deviation
+    cdef int64_t i
+    for i in range(n):
+        total += x[i]
+    mean = fpenv_value(total / <double>n)
+    for i in range(n):
+        squares += (x[i] - mean) * (x[i] - mean)
+    deviation = fpenv_value(sqrt(squares / <double>(n - 1)))
+    fpenv_leave(saved)
+    return mean, deviation
 
 
 cdef double call(double (*function)(double) noexcept nogil, double x) noexcept nogil:
