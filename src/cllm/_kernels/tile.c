@@ -89,23 +89,25 @@ void tile_pack(float *panel, const float *b, long depth, long columns, long dept
     }
 }
 
-/* Some rows of x at a time go to all tiles, so that each line of it is taken from memory once. */
-#define TURNED_TOGETHER 16
+/* Some rows of x at a time go to all tiles, so that each line of it is taken from memory once. Where a row is as long as
+ * a page, their lines share a set of the first-level cache, which has room for eight at least. */
+#define TURNED_TOGETHER 8
 
 void tile_pack_turned(float *out, const float *x, long depth, long height, long x_row)
 {
     const long n_tiles = (height + TILE_ROWS - 1) / TILE_ROWS;
     for (long k = 0; k < depth; k += TURNED_TOGETHER) {
         const long end = k + TURNED_TOGETHER < depth ? k + TURNED_TOGETHER : depth;
-        for (long t = 0; t < n_tiles; t++) {
-            const long first = height * t / n_tiles, rows = height * (t + 1) / n_tiles - first;
-            float *tile = out + depth * first;
-            for (long i = k; i < end; i++)
-                for (long j = 0; j < rows; j += LANES) {
-                    /* Whole registers, while there are rows behind: the next one overwrites what was too much. */
-                    const long n = (depth - 1 - i) * rows >= LANES ? LANES : rows - j;
-                    vf_store_n(tile + i * rows + j, vf_load_n(x + i * x_row + first + j, n), n);
-                }
+        for (long t = 0, first = 0, rows; t < n_tiles; t++, first += rows) {
+            rows = height * (t + 1) / n_tiles - first;
+            const float *from = x + k * x_row + first;
+            float *tile = out + depth * first + k * rows;
+            long i = k;
+            /* Whole registers, while there are rows behind: the next one overwrites what was too much. */
+            for (; i < end && i < depth - LANES; i++, from += x_row, tile += rows)
+                for (long j = 0; j < rows; j += LANES) vf_store(tile + j, vf_load(from + j));
+            for (; i < end; i++, from += x_row, tile += rows)
+                for (long j = 0; j < rows; j += LANES) vf_store_n(tile + j, vf_load_n(from + j, rows - j), rows - j);
         }
     }
 }

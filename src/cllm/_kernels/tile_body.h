@@ -9,6 +9,10 @@
  * triangle may begin or end between the two: in which rows that is depends on whether the first row's number is odd. */
 enum shape { FULL, THEN_LOWER, UPPER_THEN, THEN_LOWER_EVEN, THEN_LOWER_ODD, UPPER_EVEN_THEN, UPPER_ODD_THEN };
 
+/* In tiles of so many of the largest heights, which do most of the work, eight terms are written out: two threads of one
+ * core share what decodes and issues instructions, and of a term's that serve the loop alone an eighth is left. */
+#define UNROLLED_HEIGHTS (LANES > 4 ? 3 : 0)
+
 INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
                  float *c, long c_row, const WORD *a, long a_row, long a_step, const WORD *b,
                  const float *start, long start_row)
@@ -52,7 +56,11 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
 #pragma GCC unroll 16
         for (int k = 0; k < rows; k += 2) { HALF(k, SECOND_OF_PAIR); TERM(0, k); }
 #endif
-    for (long k = 0; k < depth; k++) TERM(0, rows);
+    if (rows > TILE_ROWS - UNROLLED_HEIGHTS && shape <= UPPER_THEN)
+#pragma GCC unroll 8
+        for (long k = 0; k < depth; k++) TERM(0, rows);
+    else
+        for (long k = 0; k < depth; k++) TERM(0, rows);
     if (shape == THEN_LOWER)
 #pragma GCC unroll 16
         for (int k = 0; k < rows; k++) TERM(k, rows);
