@@ -9,8 +9,8 @@
  * triangle may begin or end between the two: in which rows that is depends on whether the first row's number is odd. */
 enum shape { FULL, THEN_LOWER, UPPER_THEN, THEN_LOWER_EVEN, THEN_LOWER_ODD, UPPER_EVEN_THEN, UPPER_ODD_THEN };
 
-/* In tiles of so many of the largest heights, which do most of the work, eight terms are written out: two threads of one
- * core share what decodes and issues instructions, and of a term's that serve the loop alone an eighth is left. */
+/* In whole tiles of so many of the largest heights, which do most of the work, eight terms are written out: two threads
+ * of one core share what decodes and issues instructions, and of those that serve the loop alone an eighth is left. */
 #define UNROLLED_HEIGHTS (LANES > 4 ? 3 : 0)
 
 INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
@@ -56,7 +56,7 @@ INLINE void tile(const int rows, const int registers, const enum shape shape, lo
 #pragma GCC unroll 16
         for (int k = 0; k < rows; k += 2) { HALF(k, SECOND_OF_PAIR); TERM(0, k); }
 #endif
-    if (rows > TILE_ROWS - UNROLLED_HEIGHTS && shape <= UPPER_THEN)
+    if (rows > TILE_ROWS - UNROLLED_HEIGHTS && registers == 2 && shape <= UPPER_THEN)
 #pragma GCC unroll 8
         for (long k = 0; k < depth; k++) TERM(0, rows);
     else
