@@ -6,7 +6,9 @@ the sequence's first. Where a row's causal triangle begins or ends within a pair
 
 from libc.stdint cimport int64_t
 
-from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
+from cllm._kernels.bf16 cimport (
+    Bf16, Bf16Triangles, bf16_emulated, bf16_emulated_triangles, bf16_native, bf16_native_triangles, pair,
+)
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport n_panels_of, n_tiles_of
 from cllm._kernels.gemm_bf16 cimport n_pairs_of, pack_pairs, tiles_of_pairs
@@ -17,12 +19,14 @@ from cllm._kernels.op cimport Op, Shard
 from cllm._kernels.simd cimport TILE_COLUMNS
 
 cdef const Bf16 *bf16 = &bf16_emulated
+cdef const Bf16Triangles *triangles = &bf16_emulated_triangles
 
 
 def use_native(bint native):
     """Whether to multiply bfloat16 by the processor's own instruction, which changes no bit; returns whether it is built."""
-    global bf16
+    global bf16, triangles
     bf16 = &bf16_native if native else &bf16_emulated
+    triangles = &bf16_native_triangles if native else &bf16_emulated_triangles
     return &bf16_native != &bf16_emulated
 
 
@@ -111,7 +115,7 @@ cdef void rows_product(
             r = n * t // n_tiles
             first = begin + r
             tile = c + r * c_row + p * TILE_COLUMNS
-            bf16.then_lower[first & 1](
+            triangles.then_lower[first & 1](
                 n * (t + 1) // n_tiles - r, min(head.size - p * TILE_COLUMNS, TILE_COLUMNS), n_pairs_of(first), tile, c_row,
                 rows + r * n_pairs, n_pairs, 1, panel, tile if add else NULL, c_row,
             )
@@ -171,7 +175,7 @@ cdef void columns_product(
             height = n * (t + 1) // n_tiles - r
             first = r // 2
             tile = column + (begin + r) * head.kv_row
-            bf16.upper_then[r & 1](
+            triangles.upper_then[r & 1](
                 height, columns, n_pairs - first - n_pairs_of(height), tile, head.kv_row,
                 rows + first * head.wide + begin + r, 1, head.wide, panel + first * TILE_COLUMNS,
                 tile if add else NULL, head.kv_row,

@@ -18,6 +18,7 @@ INLINE void vp_store(pair *p, vi v) { memcpy(p, &v, sizeof v); }
 #if defined(__AVX512BF16__)
 
 #define BF16 bf16_native
+#define TRIANGLES bf16_native_triangles
 #define MULTIPLY_ADD(a, b, sum) (vf)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(a), (__m512bh)(b))
 
 /* 2 LANES floats in their order, rounded. */
@@ -41,6 +42,7 @@ INLINE void flushing_ends(uint64_t saved) { (void)saved; }
 #else
 
 #define BF16 bf16_emulated
+#define TRIANGLES bf16_emulated_triangles
 #define MULTIPLY_ADD(a, b, sum) vf_fma(even_of(a), even_of(b), vf_fma(odd_of(a), odd_of(b), sum))
 
 INLINE vf even_of(vi a) { return (vf)((vu)a << 16); }
@@ -172,7 +174,7 @@ static void pack(pair *panel, const float *b, long depth, long columns, long dep
     else pack_turned(panel, b, depth, columns, column_step);
 }
 
-const Bf16 BF16 = {
-    product_flushing, {then_lower_even_flushing, then_lower_odd_flushing},
-    {upper_even_then_flushing, upper_odd_then_flushing}, along, across, pack,
+const Bf16 BF16 = {product_flushing, along, across, pack};
+const Bf16Triangles TRIANGLES = {
+    {then_lower_even_flushing, then_lower_odd_flushing}, {upper_even_then_flushing, upper_odd_then_flushing},
 };

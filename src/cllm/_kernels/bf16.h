@@ -21,14 +21,6 @@ typedef struct {
      * (n_pairs, TILE_COLUMNS). */
     PairTile *tile;
 
-    /* As tile_then_lower, for row numbers from an even or, [1], an odd one on: n_pairs of terms that all rows take, and
-     * then those of the triangle, row i up to its own number. */
-    PairTile *then_lower[2];
-
-    /* As tile_upper_then: row i from its own number on. The triangle has ceil(rows / 2) pairs, the first of them with the
-     * first row's number in it, and n_pairs follow. */
-    PairTile *upper_then[2];
-
     /* Rows become pairs along them: out (rows, ceil(depth / 2)) OUT of a (rows, depth) IN, row stride a_row.
      * Up to 15 pairs behind the last are written over. */
     void (*along)(pair *out, const float *a, long rows, long depth, long a_row);
@@ -41,11 +33,25 @@ typedef struct {
     void (*pack)(pair *panel, const float *b, long depth, long columns, long depth_step, long column_step);
 } Bf16;
 
+/* What attention needs besides; by itself, so that no other kernel carries it. */
+typedef struct {
+    /* As tile_then_lower, for row numbers from an even or, [1], an odd one on: n_pairs of terms that all rows take, and
+     * then those of the triangle, row i up to its own number. */
+    PairTile *then_lower[2];
+
+    /* As tile_upper_then: row i from its own number on. The triangle has ceil(rows / 2) pairs, the first of them with the
+     * first row's number in it, and n_pairs follow. */
+    PairTile *upper_then[2];
+} Bf16Triangles;
+
 extern const Bf16 bf16_emulated;
+extern const Bf16Triangles bf16_emulated_triangles;
 #if defined(CLLM_BF16_NATIVE)
 extern const Bf16 bf16_native;
+extern const Bf16Triangles bf16_native_triangles;
 #else
 #define bf16_native bf16_emulated
+#define bf16_native_triangles bf16_emulated_triangles
 #endif
 
 #endif

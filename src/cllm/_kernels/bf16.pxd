@@ -13,11 +13,15 @@ cdef extern from "bf16.h" nogil:
 
     ctypedef struct Bf16:
         PairTile *tile
-        PairTile *then_lower[2]
-        PairTile *upper_then[2]
         void (*along)(pair *out, const float *a, long rows, long depth, long a_row) noexcept nogil
         void (*across)(pair *out, long out_row, const float *a, long rows, long columns, long a_row) noexcept nogil
         void (*pack)(pair *panel, const float *b, long depth, long columns, long depth_step, long column_step) noexcept nogil
 
+    ctypedef struct Bf16Triangles:
+        PairTile *then_lower[2]
+        PairTile *upper_then[2]
+
     const Bf16 bf16_emulated
     const Bf16 bf16_native
+    const Bf16Triangles bf16_emulated_triangles
+    const Bf16Triangles bf16_native_triangles
