@@ -9,8 +9,9 @@
  * triangle may begin or end between the two: in which rows that is depends on whether the first row's number is odd. */
 enum shape { FULL, THEN_LOWER, UPPER_THEN, THEN_LOWER_EVEN, THEN_LOWER_ODD, UPPER_EVEN_THEN, UPPER_ODD_THEN };
 
-/* In whole tiles of so many of the largest heights, which do most of the work, eight terms are written out: two threads
- * of one core share what decodes and issues instructions, and of those that serve the loop alone an eighth is left. */
+/* In tiles of both registers and of so many of the largest heights, which do most of the work, eight terms are written
+ * out: two threads of one core share what decodes and issues instructions, and of those that serve the loop alone an
+ * eighth is left. Not in the shapes behind UPPER_THEN, triangles of pairs: four more copies for little work. */
 #define UNROLLED_HEIGHTS (LANES > 4 ? 3 : 0)
 
 INLINE void tile(const int rows, const int registers, const enum shape shape, long columns, long depth,
