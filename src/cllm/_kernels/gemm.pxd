@@ -29,6 +29,8 @@ cdef enum:
     MOST_EXPECTED = 20
     # A longer product goes by parts of its depth, for all panels: what a tile reads of a panel stays near for the next one.
     LONGEST = 3072
+    # Rows of a matrix that are packed at a time: as lines of one set of the first-level cache there is room for them.
+    PACKED_TOGETHER = 8
     # Multiplications between two looks at whether somebody wants to stop: some tens of milliseconds.
     PIECE = 1 << 30
 
@@ -55,13 +57,19 @@ cdef inline void pack_panels(
     float *panels, const float *b, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step,
     int64_t first, int64_t last,
 ) noexcept nogil:
-    """Panels first:last of B (depth, columns): panels (n_panels, depth, TILE_COLUMNS) OUT."""
-    cdef int64_t p
-    for p in range(first, last):
-        tile_pack(
-            panels + p * depth * TILE_COLUMNS, b + p * TILE_COLUMNS * column_step,
-            depth, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth_step, column_step,
-        )
+    """Panels first:last of B (depth, columns): panels (n_panels, depth, TILE_COLUMNS) OUT.
+
+    Of a large B a few rows go to all panels before the next ones do, so that memory is read along its rows.
+    """
+    cdef int64_t p, k = 0, n = PACKED_TOGETHER if column_step == 1 and depth * columns > NEAR else depth
+    while k < depth:
+        n = min(n, depth - k)
+        for p in range(first, last):
+            tile_pack(
+                panels + (p * depth + k) * TILE_COLUMNS, b + k * depth_step + p * TILE_COLUMNS * column_step,
+                n, min(columns - p * TILE_COLUMNS, TILE_COLUMNS), depth_step, column_step,
+            )
+        k += n
 
 
 cdef inline void panel_product(
@@ -236,15 +244,28 @@ cdef inline void weight_gradient(
 # --- several shards at once: they meet tile by tile, in the order in which whole gradients would -------------------
 
 
-cdef inline void weight_gradient_together(
-    int64_t rows, int64_t k, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy, int64_t dy_row,
-    float *room, int64_t part, int64_t n_parts, int64_t n_together, int64_t step,
-) noexcept nogil:
-    """dweight (k, n) OUT = the sum over shards, as a tree, of what `weight_gradient` makes of each.
+cdef struct Together:
+    # Shards at once: a power of two from 2 on, with at most MOST_ROWS_TOGETHER rows, which may be different in number.
+    int64_t n
+    int64_t[65] first            # how many rows are before each shard's, and the rows of all (MOST_TOGETHER + 1)
+    int64_t step                 # elements from x and dy of a shard to those of the next; 0: rows are without a gap
 
-    n_together: a power of two from 2 on; together they have at most MOST_ROWS_TOGETHER rows. x and dy of shards lie `step` apart.
-    """
-    cdef int64_t n_blocks = (k * rows * n_together + BLOCK - 1) // BLOCK, n_panels = n_panels_of(n)
+
+cdef inline int64_t place_of(const Together *shards, int64_t s, int64_t row) noexcept nogil:
+    """Where shard s begins in an array of so long rows."""
+    return s * shards.step if shards.step != 0 else shards.first[s] * row
+
+
+cdef inline int64_t rows_of(const Together *shards, int64_t s) noexcept nogil:
+    return shards.first[s + 1] - shards.first[s]
+
+
+cdef inline void weight_gradient_together(
+    const Together *shards, int64_t k, int64_t n, float *dweight, const float *x, int64_t x_row, const float *dy,
+    int64_t dy_row, float *room, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """dweight (k, n) OUT = the sum over shards, as a tree, of what `weight_gradient` makes of each."""
+    cdef int64_t n_panels = n_panels_of(n), n_blocks = max(1, (k * shards.first[shards.n] + BLOCK - 1) // BLOCK)
     cdef int64_t unit = part_begin(n_blocks * n_panels, 1, part, n_parts), block, first, last, row, height, s, p
     cdef int64_t end = part_begin(n_blocks * n_panels, 1, part + 1, n_parts)
     while unit < end:
@@ -253,39 +274,49 @@ cdef inline void weight_gradient_together(
         last = min(n_panels, first + end - unit)
         row = k * block // n_blocks
         height = k * (block + 1) // n_blocks - row
-        for s in range(n_together):
-            tile_pack_turned(room + BEFORE_BLOCK + s * rows * height, x + s * step + row, rows, height, x_row)
+        for s in range(shards.n):
+            tile_pack_turned(
+                room + BEFORE_BLOCK + shards.first[s] * height, x + place_of(shards, s, x_row) + row, rows_of(shards, s),
+                height, x_row,
+            )
         for p in range(first, last):
             panel_gradient_together(
-                rows, height, min(n - p * TILE_COLUMNS, TILE_COLUMNS), dweight + row * n + p * TILE_COLUMNS, n,
-                dy + p * TILE_COLUMNS, dy_row, room, p + 1 < last, n_together, step,
+                shards, height, min(n - p * TILE_COLUMNS, TILE_COLUMNS), dweight + row * n + p * TILE_COLUMNS, n,
+                dy + p * TILE_COLUMNS, dy_row, room, p + 1 < last,
             )
         unit += last - first
 
 
 cdef inline void panel_gradient_together(
-    int64_t rows, int64_t height, int64_t columns, float *c, int64_t c_row, const float *dy, int64_t dy_row, float *room,
-    bint goes_on, int64_t n_together, int64_t step,
+    const Together *shards, int64_t height, int64_t columns, float *c, int64_t c_row, const float *dy, int64_t dy_row,
+    float *room, bint goes_on,
 ) noexcept nogil:
     """C (height, columns) OUT, from the blocks in room; goes_on: another panel follows."""
-    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, token
+    cdef int64_t n_tiles = n_tiles_of(height), t, r, n, s, rows, token
     cdef float *sums = room + SUMS
     cdef float *second = sums + LARGEST_TILE
-    for s in range(n_together):
-        tile_pack(room + s * rows * TILE_COLUMNS, dy + s * step, rows, columns, dy_row, 1)
+    for s in range(shards.n):
+        tile_pack(
+            room + shards.first[s] * TILE_COLUMNS, dy + place_of(shards, s, dy_row), rows_of(shards, s), columns, dy_row, 1,
+        )
     for t in range(n_tiles):
         r = height * t // n_tiles
         n = height * (t + 1) // n_tiles - r
-        token = rows * t // n_tiles
         tile_expect(c + r * c_row, n, c_row)
-        for s in range(n_together):
+        for s in range(shards.n):
+            rows = rows_of(shards, s)
             if goes_on:
-                tile_expect(dy + s * step + token * dy_row + TILE_COLUMNS, rows * (t + 1) // n_tiles - token, dy_row)
+                token = rows * t // n_tiles
+                tile_expect(
+                    dy + place_of(shards, s, dy_row) + token * dy_row + TILE_COLUMNS, rows * (t + 1) // n_tiles - token,
+                    dy_row,
+                )
             tile_product(
                 n, columns, rows, sums + level_before(s) * LARGEST_TILE, TILE_COLUMNS,
-                room + BEFORE_BLOCK + (s * height + r) * rows, 1, n, room + s * rows * TILE_COLUMNS, NULL, 0,
+                room + BEFORE_BLOCK + shards.first[s] * height + r * rows, 1, n, room + shards.first[s] * TILE_COLUMNS,
+                NULL, 0,
             )
-            if s + 1 < n_together:
+            if s + 1 < shards.n:
                 add_levels(sums, LARGEST_TILE, n * TILE_COLUMNS, s)
-        add_levels(second, LARGEST_TILE, n * TILE_COLUMNS, (n_together - 1) >> 1)  # all but the last addition
+        add_levels(second, LARGEST_TILE, n * TILE_COLUMNS, (shards.n - 1) >> 1)  # all but the last addition
         tile_sum(n, columns, c + r * c_row, c_row, sums, second)

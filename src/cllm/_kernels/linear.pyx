@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_pieces_of, product, weight_gradient, weight_gradient_together
+from cllm._kernels.gemm cimport Together, n_pieces_of, product, weight_gradient, weight_gradient_together
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport DONE, STOPPED, Op, Shard, adds_to, gradient_of, packed_of, transposed_of, value_of
 from cllm._kernels.sums cimport column_sums, column_sums_together
@@ -107,12 +107,15 @@ cdef inline void columns_product(
     bint add, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """c (k, n) OUT or ADD = a (rows, k) transposed times b (rows, n)."""
+    cdef Together together
+    cdef int64_t s
     if bf16 != NULL:
         weight_gradient_bf16(bf16, rows, k, n, c, a, k, b, n, add, <pair *>shard.scratch, part, n_parts)
     elif shard.n_together > 1:
-        weight_gradient_together(
-            rows, k, n, c, a, k, b, n, shard.scratch, part, n_parts, shard.n_together, shard.together_step,
-        )
+        together.n, together.step = shard.n_together, shard.together_step
+        for s in range(shard.n_together + 1):
+            together.first[s] = s * rows
+        weight_gradient_together(&together, k, n, c, a, k, b, n, shard.scratch, part, n_parts)
     else:
         weight_gradient(rows, k, n, c, a, k, b, n, add, shard.scratch, part, n_parts)
 

@@ -12,7 +12,7 @@ from cllm._kernels.disorder cimport keeps_order, meet_team, shard_at
 from cllm._kernels.gemm cimport n_panels_of
 from cllm._kernels.injection cimport CHECKED
 from cllm._kernels.op cimport (
-    DONE, GRADIENT, MOST_LEVELS, MOST_ROWS_TOGETHER, NOWHERE, TOKENS, Op, Shard, kernel_of, part_begin,
+    DONE, GRADIENT, MOST_TOGETHER, NOWHERE, TOKENS, Op, Shard, kernel_of, part_begin,
 )
 from cllm._kernels.step cimport (
     C_FOLD, C_PACK, FIRST_USER, MAX_DEPTH, OWN, Packing, Range, Step, Worker, begin_event, end_event, shard_of,
@@ -25,6 +25,9 @@ cdef enum:
     WHOLE    # its range is
     UNNAMED  # its range is, but for the rows that tokens name
     NAMED    # these rows are
+
+cdef enum:
+    FEW = 32  # of a table's rows, one in so many
 
 
 cdef inline int run_in_lockstep(Step *step, int w) noexcept nogil:
@@ -84,17 +87,19 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
     cdef Shard shard
     cdef double begin, waited
     while turn < leader.last_shard:
-        n = n_together(step, &step.ops[own.op], turn, leader.last_shard, whole)
+        n = n_together(step, &step.ops[own.op], range_, turn, leader.last_shard, whole)
         s = turn if folds else shard_at(step, turn)
         shard = shard_of(step, w, s, level_of(leader, range_, depth) if folds else NULL)
         shard.n_together = n
         if whole == NAMED:
             add_to_named_rows(step, range_, &shard, s)
+        if whole == UNNAMED:
+            keep_apart(step, &shard, s)
         begin, waited = begin_event(own, i, s), own.waited
         status = run_op(step, w, &shard, i >= step.n_ops)
         end_event(own, i, s, begin, own.waited - waited, n)
         turn += n
-        if status == DONE and whole == UNNAMED:
+        if status == DONE and whole == UNNAMED and n == 1:
             keep_named_rows(step, own, range_, s, level_of(leader, range_, depth))
         if status != DONE:
             return status
@@ -117,22 +122,24 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
     return DONE
 
 
-cdef inline int64_t n_together(const Step *step, const Op *op, int64_t first, int64_t last, int whole) noexcept nogil:
+cdef inline int64_t n_together(
+    const Step *step, const Op *op, const Range *range_, int64_t first, int64_t last, int whole,
+) noexcept nogil:
     """How many shards from `first` on the op takes at once: a subtree of the tree of sums, all with as many rows.
 
     In a checked build one at a time, for a fault is made in one; and where gradients meet by another reducer than the
-    plain one, whose code ops do not have.
+    plain one, whose code ops do not have. A head computes named rows twice, so they have to be few.
     """
     cdef int64_t n = 1, sequences = step.sequence[first + 1] - step.sequence[first], s
-    if CHECKED or not op.together or whole == UNNAMED or whole == NAMED:
+    if CHECKED or whole == NAMED or whole == UNNAMED and step.n_rows * range_.row * FEW > range_.last - range_.first:
         return 1
-    if step.reducer.merge != step.plain.merge if whole == WHOLE else not keeps_order(step):
+    if not keeps_order(step) if whole == NOTHING else step.reducer.merge != step.plain.merge:
         return 1
-    while first % (2 * n) == 0 and first + 2 * n <= last and 2 * n < 1 << MOST_LEVELS:
+    while first % (2 * n) == 0 and first + 2 * n <= last and 2 * n <= MOST_TOGETHER:
         for s in range(first + n, first + 2 * n):
             if step.sequence[s + 1] - step.sequence[s] != sequences:
                 return n
-        if 2 * n * sequences * step.time > MOST_ROWS_TOGETHER:
+        if 2 * n * sequences * step.time > op.together:
             return n
         n *= 2
     return n
@@ -158,6 +165,11 @@ cdef inline void merge_level(Step *step, Worker *own, const Range *range_, int64
 
 cdef inline float *named_of(const Step *step, int64_t s) noexcept nogil:
     return step.named + s * step.named_step
+
+
+cdef inline void keep_apart(const Step *step, Shard *shard, int64_t s) noexcept nogil:
+    """Where the head is to keep the named rows of several shards, whose gradients have met when it ends."""
+    shard.apart, shard.n_apart, shard.own, shard.own_step = step.rows, step.n_rows, named_of(step, s), step.named_step
 
 
 cdef inline void keep_named_rows(

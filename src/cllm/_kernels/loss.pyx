@@ -3,6 +3,9 @@
 There are never more than CHUNK x V logits. In training the backward makes the logits once, and from them the
 loss and both gradients, so the forward has nothing to do; in evaluation the forward stops at the loss. A token
 that is not counted (target -1) enters no chain: counted rows are gathered before the products.
+
+The backward in float32 takes several shards at once, of CHUNK tokens together (docs/decisions/0008-lockstep.md): their
+logits and dx are those of one chunk, and the gradients of the head meet tile by tile.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -10,20 +13,16 @@ from libc.string cimport memcpy, memset
 
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_panels_of, product, weight_gradient
+from cllm._kernels.gemm cimport (
+    Together, n_panels_of, product, rows_of, weight_gradient, weight_gradient_together,
+)
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
     transposed_of, value_of,
 )
-from cllm._kernels.rows cimport scale_row
-from cllm._kernels.simd cimport (
-    TILE_COLUMNS, f16, f16_add, f16_exp, f16_largest, f16_load, f16_load_n, f16_log, f16_max, f16_mul, f16_set1,
-    f16_store, f16_store_n, f16_sub, f16_sum, f16_tanh,
-)
-
-cdef extern from "math.h" nogil:
-    const float INFINITY
+from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_row
+from cllm._kernels.token_loss cimport cap_logits, token_loss
 
 cdef enum:
     LOSS = 0
@@ -35,10 +34,6 @@ cdef enum:
     C = 0
     V = 1
     CHUNK = 256
-    # number
-    SMOOTHING = 0
-    Z_LOSS = 1
-    SOFTCAP = 2
     # logits
     Y = 0
     LOGITS_SOFTCAP = 0
@@ -58,7 +53,8 @@ cdef struct Chunk:
     # Up to CHUNK counted tokens. Logits, x and dx are shared by all parts, and in a backward one phase leaves them to the
     # next.
     int64_t n
-    int64_t[256] row             # their rows in the shard, ascending
+    int64_t[256] row             # their rows in the shard and those behind it, ascending
+    Together shards              # which of the n belong to each of several shards
     int64_t begin, end           # those of the n that belong to this part
     int64_t wide                 # row stride of logits
     int64_t *next                # shared: the rows where the next even and the next odd chunk begin
@@ -96,14 +92,25 @@ cdef inline int64_t find_counted(
 ) noexcept nogil:
     """Finds the next counted tokens of row:end. Returns where to go on."""
     cdef const int32_t *target = integers_of(op, shard, TARGET)
+    cdef int64_t rows = shard.n_sequences * shard.time
     chunk.n = 0
+    chunk.shards.n, chunk.shards.step = shard.n_together, 0
     while row < end and chunk.n < CHUNK:
+        if row % rows == 0:
+            chunk.shards.first[row // rows] = chunk.n
         if target[row] >= 0:
             chunk.row[chunk.n] = row
             chunk.n += 1
         row += 1
+    chunk.shards.first[shard.n_together] = chunk.n
     chunk.begin, chunk.end = part_begin(chunk.n, 1, part, n_parts), part_begin(chunk.n, 1, part + 1, n_parts)
     return row
+
+
+cdef inline int64_t place_of_row(const Shard *shard, int64_t row, int64_t c) noexcept nogil:
+    """Where row `row` of the shard, or of those that go with it, begins in their activations (rows, C)."""
+    cdef int64_t rows = shard.n_sequences * shard.time
+    return row // rows * shard.together_step + row % rows * c
 
 
 cdef inline void gather(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
@@ -111,7 +118,7 @@ cdef inline void gather(Chunk *chunk, const Op *op, const Shard *shard) noexcept
     cdef const float *x = value_of(op, shard, X)
     cdef int64_t c = op.size[C], i
     for i in range(chunk.begin, chunk.end):
-        memcpy(chunk.x + i * c, x + chunk.row[i] * c, c * sizeof(float))
+        memcpy(chunk.x + i * c, x + place_of_row(shard, chunk.row[i], c), c * sizeof(float))
 
 
 cdef inline void clear_uncounted(const Op *op, const Shard *shard, int64_t row, int64_t end) noexcept nogil:
@@ -164,88 +171,6 @@ cdef inline void token_product(
         product(chunk.n, columns, depth, c, c_row, a, a_row, 1, panels, start, c_row, part, n_parts)
 
 
-cdef float token_loss(
-    const Op *op, float *logits, int64_t v, int64_t target, float weight, bint gradient, float *slope,
-) noexcept nogil:
-    """weight * (log(sum(exp(logits - max))) + max - logits[target]); logits (V,) may become its gradient.
-
-    With a cap the logits are capped first; z-loss and label smoothing add their terms (ops/cross_entropy.py).
-    """
-    cdef f16 largest, maximum, total = f16_set1(0.0), e
-    cdef float smoothing = <float>op.number[SMOOTHING], z_loss = <float>op.number[Z_LOSS], mean = 0.0
-    cdef float[16] lane
-    cdef float loss, log_total
-    cdef int64_t j
-    if op.number[SOFTCAP] > 0.0:
-        cap_logits(logits, slope if gradient else NULL, v, <float>op.number[SOFTCAP])
-    if smoothing > 0.0:
-        mean = mean_of(logits, v)
-    for j in range(v, (v + 15) // 16 * 16):
-        logits[j] = -INFINITY
-    largest = f16_load(logits)
-    for j in range(16, v, 16):
-        largest = f16_max(largest, f16_load(logits + j))
-    maximum = f16_set1(f16_largest(largest))
-    loss = f16_largest(largest) - logits[target]
-    if smoothing > 0.0:
-        mean = smoothing * (logits[target] - mean)
-    for j in range(0, v, 16):
-        e = f16_exp(f16_sub(f16_load(logits + j), maximum))
-        total = f16_add(total, e)
-        if gradient:
-            f16_store(logits + j, e)
-    f16_store(lane, f16_log(f16_set1(f16_sum(total))))
-    loss = lane[0] + loss
-    log_total = lane[0] + f16_largest(largest)
-    if smoothing > 0.0:
-        loss = loss + mean
-    if z_loss > 0.0:
-        loss = loss + z_loss * log_total * log_total
-    if gradient:
-        scale_row(logits, v, <float>1.0 / f16_sum(total))
-        if z_loss > 0.0:
-            scale_row(logits, v, <float>1.0 + <float>2.0 * z_loss * log_total)
-        if smoothing > 0.0:
-            lower(logits, v, smoothing / <float>v)
-        logits[target] -= <float>1.0 - smoothing
-        scale_row(logits, v, weight)
-        if op.number[SOFTCAP] > 0.0:
-            for j in range(0, v, 16):
-                f16_store(logits + j, f16_mul(f16_load(logits + j), f16_load(slope + j)))
-    return loss * weight
-
-
-cdef inline void cap_logits(float *logits, float *slope, int64_t v, float cap) noexcept nogil:
-    """logits (V,) become cap * tanh(logits / cap), slope OUT or none its derivative.
-
-    Of an infinity tanh would make a finite number, and nobody would see it: it becomes NaN (numerics rule 10).
-    """
-    cdef f16 c = f16_set1(cap), inverse = f16_set1(<float>1.0 / cap), x, t
-    cdef int64_t j
-    for j in range(0, v, 16):
-        x = f16_load_n(logits + j, v - j)
-        t = f16_add(f16_tanh(f16_mul(x, inverse)), f16_sub(x, x))
-        f16_store_n(logits + j, f16_mul(c, t), v - j)
-        if slope != NULL:
-            f16_store(slope + j, f16_sub(f16_set1(1.0), f16_mul(t, t)))
-
-
-cdef inline float mean_of(const float *x, int64_t n) noexcept nogil:
-    """A 16-lane sum over n."""
-    cdef f16 total = f16_set1(0.0)
-    cdef int64_t j
-    for j in range(0, n, 16):
-        total = f16_add(total, f16_load_n(x + j, n - j))
-    return f16_sum(total) / <float>n
-
-
-cdef inline void lower(float *x, int64_t n, float by) noexcept nogil:
-    cdef f16 b = f16_set1(by)
-    cdef int64_t j
-    for j in range(0, n, 16):
-        f16_store(x + j, f16_sub(f16_load(x + j), b))
-
-
 cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
     """loss (rows,) OUT; x (rows, C), target (rows,) int32, token weight (rows,), head (V, C) in panels IN."""
     cdef int64_t rows = shard.n_sequences * shard.time, row = part_begin(rows, 1, part, n_parts)
@@ -266,7 +191,7 @@ cdef int forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts
 
 cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts, const Bf16 *bf16) noexcept nogil:
     """loss (rows,) OUT, dx (rows, C), dhead (V, C) OUT or ADD; x, target, token weight, head IN."""
-    cdef int64_t rows = shard.n_sequences * shard.time, number = shard.phase // N_PHASES, begin, end
+    cdef int64_t rows = shard.n_together * shard.n_sequences * shard.time, number = shard.phase // N_PHASES, begin, end
     cdef int phase = shard.phase % N_PHASES
     cdef Chunk chunk
     lay_out(&chunk, op, shard, shard.shared, bf16)
@@ -287,6 +212,8 @@ cdef int backward(const Op *op, const Shard *shard, int64_t part, int64_t n_part
     elif phase == GRADIENTS:
         input_gradient(&chunk, op, shard, part, n_parts)
         head_gradient(&chunk, op, shard, number > 0 or adds_to(op, HEAD), part, n_parts)
+        if shard.n_together > 1:
+            rows_apart(&chunk, op, shard, part, n_parts)
     else:
         scatter_gradient(&chunk, op, shard)
         return AGAIN if end < rows else DONE
@@ -300,7 +227,7 @@ cdef inline void prepare_rows(const Op *op, const Shard *shard, int64_t row, int
     clear_uncounted(op, shard, row, end)
     for row in range(row, end):
         if target[row] < 0 and not adds_to(op, X):
-            memset(gradient_of(op, shard, X) + row * c, 0, c * sizeof(float))
+            memset(gradient_of(op, shard, X) + place_of_row(shard, row, c), 0, c * sizeof(float))
 
 
 cdef inline void gather_gradient(Chunk *chunk, const Op *op, const Shard *shard) noexcept nogil:
@@ -308,7 +235,7 @@ cdef inline void gather_gradient(Chunk *chunk, const Op *op, const Shard *shard)
     cdef const float *dx = gradient_of(op, shard, X)
     cdef int64_t c = op.size[C], i
     for i in range(chunk.begin, chunk.end):
-        memcpy(chunk.dx + i * c, dx + chunk.row[i] * c, c * sizeof(float))
+        memcpy(chunk.dx + i * c, dx + place_of_row(shard, chunk.row[i], c), c * sizeof(float))
 
 
 cdef inline void input_gradient(
@@ -326,7 +253,7 @@ cdef inline void scatter_gradient(Chunk *chunk, const Op *op, const Shard *shard
     cdef float *dx = gradient_of(op, shard, X)
     cdef int64_t c = op.size[C], i
     for i in range(chunk.begin, chunk.end):
-        memcpy(dx + chunk.row[i] * c, chunk.dx + i * c, c * sizeof(float))
+        memcpy(dx + place_of_row(shard, chunk.row[i], c), chunk.dx + i * c, c * sizeof(float))
 
 
 cdef void head_gradient(
@@ -339,6 +266,11 @@ cdef void head_gradient(
     cdef int64_t c = op.size[C], v = op.size[V], row
     cdef float *dhead = gradient_of(op, shard, HEAD)
     if dhead == NULL:
+        return
+    if shard.n_together > 1:
+        weight_gradient_together(
+            &chunk.shards, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, chunk.room, part, n_parts,
+        )
         return
     if chunk.n == 0:
         row = part_begin(v, 1, part, n_parts)
@@ -353,6 +285,27 @@ cdef void head_gradient(
         weight_gradient(
             chunk.n, v, c, dhead, chunk.logits, chunk.wide, chunk.x, c, add, chunk.room, part, n_parts,
         )
+
+
+cdef void rows_apart(
+    const Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
+) noexcept nogil:
+    """Of each shard, the part's share of the rows of dhead that are kept apart OUT: the same chains, made once more."""
+    cdef int64_t c = op.size[C], s, j, i, column, first, n
+    cdef float[256] dlogits
+    cdef float *row
+    for s in range(shard.n_together):
+        first, n = chunk.shards.first[s], rows_of(&chunk.shards, s)
+        for j in range(part_begin(shard.n_apart, 1, part, n_parts), part_begin(shard.n_apart, 1, part + 1, n_parts)):
+            for i in range(n):
+                dlogits[i] = chunk.logits[(first + i) * chunk.wide + shard.apart[j]]
+            row, column = shard.own + s * shard.own_step + j * c, 0
+            while column < c:
+                tile_row(
+                    min(c - column, ROW_COLUMNS), n, row + column, dlogits, chunk.x + first * c + column, c,
+                    TILE_COLUMNS, NULL,
+                )
+                column += ROW_COLUMNS
 
 
 cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:

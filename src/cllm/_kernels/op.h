@@ -14,8 +14,9 @@
 #define MAX_SIZES 8
 #define MAX_NUMBERS 4
 
-/* Of shards that a kernel computes at once: their rows, and the levels of the tree of their sums. */
+/* Of shards that a kernel computes at once: their rows, how many they are, and the levels of the tree of their sums. */
 #define MOST_ROWS_TOGETHER 1024
+#define MOST_TOGETHER 64
 #define MOST_LEVELS 7
 
 /* Where a slot lies. */
@@ -56,7 +57,7 @@ struct Op {
     double number[MAX_NUMBERS];
     const void *foreign;            /* cllm_op of another package; NULL: forward and backward are cllm's own */
     int64_t n_slots;
-    int64_t together;               /* 1: its kernels can compute several shards at once */
+    int64_t together;               /* the most rows of several shards that its kernels compute at once; 0: one shard */
 };
 
 struct Shard {
@@ -75,6 +76,10 @@ struct Shard {
     int64_t *refused;               /* the status by which another package's code gives up; 0: none has */
     int64_t n_together;             /* shards to compute, this one and those behind it, of as many rows; a power of two */
     int64_t together_step;          /* elements from the activations of one of them to those of the next */
+    const int64_t *apart;           /* rows (n_apart,) of a matrix's gradient that shards which go together also keep apart */
+    int64_t n_apart;
+    float *own;                     /* this shard's rows, (n_apart, columns); those of the shards behind it lie own_step on */
+    int64_t own_step;
 };
 
 static inline Kernel kernel_of(const Op *op, int backward) { return backward ? op->backward : op->forward; }

@@ -7,7 +7,7 @@ cdef extern from "op.h" nogil:
     enum: NOWHERE, ACTIVATIONS, PARAMETERS, PACKED, GRADIENT, TOKENS, TARGETS, WEIGHTS, LOSSES, N_SPACES
     enum: DONE, BAD_TOKEN, STOPPED, AGAIN, REFUSED
     enum: MAX_SLOTS, MAX_SIZES, MAX_NUMBERS
-    enum: MOST_ROWS_TOGETHER, MOST_LEVELS
+    enum: MOST_ROWS_TOGETHER, MOST_TOGETHER, MOST_LEVELS
 
     ctypedef struct Slot:
         int64_t space
@@ -40,6 +40,10 @@ cdef extern from "op.h" nogil:
         int64_t *refused
         int64_t n_together
         int64_t together_step
+        const int64_t *apart
+        int64_t n_apart
+        float *own
+        int64_t own_step
 
     ctypedef int (*Kernel)(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil
 

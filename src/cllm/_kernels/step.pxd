@@ -170,6 +170,7 @@ cdef inline Shard shard_of(const Step *step, int worker, int64_t s, float *gradi
     shard.worker = worker
     shard.refused = <int64_t *>&step.refused
     shard.n_together, shard.together_step = 1, leader.arena_step
+    shard.apart, shard.n_apart, shard.own, shard.own_step = NULL, 0, NULL, 0
     return shard
 
 

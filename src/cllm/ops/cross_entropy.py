@@ -20,7 +20,7 @@ from cllm.ops.kind import Array, Attributes, Call, OpKind, panel_width
 from cllm.ops.room import gradient_room
 from cllm.program import LOSSES, TARGETS, WEIGHTS, Program
 
-CHUNK = 256  # tokens whose logits the kernel has at a time
+CHUNK = 256  # tokens whose logits the kernel has at a time, of one shard or of several
 
 
 def build(
@@ -98,7 +98,7 @@ def _scratch_of_chunk(attributes: Attributes) -> int:
 CROSS_ENTROPY = OpKind(
     "cross_entropy", build, forward, backward, sizes=("channels", "vocab_size"),
     numbers=("label_smoothing", "z_loss", "logit_softcap"), reads=(1,), matrix=4, depth_is_rows=False, flops=flops,
-    scratch=scratch, backward_does_forward=True,
+    scratch=scratch, together=CHUNK, backward_does_forward=True,
 )
 
 

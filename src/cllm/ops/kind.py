@@ -67,7 +67,7 @@ class OpKind:
     pairs: bool = False  # its panels are of pairs of bfloat16
     flops: Callable[[Attributes, int], float] = no_flops  # (attributes, time) -> of one token, forward
     scratch: Callable[[Attributes, int], int] = no_scratch  # (attributes, time) -> float32 elements a thread
-    together: bool = False  # its kernels can compute several shards at once
+    together: int = 0  # the most rows of several shards that its kernels compute at once; 0: one shard
     compiled: object | None = None  # of another package: what has __cllm_op__(); None: a kernel of cllm's own
     backward_does_forward: bool = False  # in training the forward kernel has nothing to do
 

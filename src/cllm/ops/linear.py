@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cllm.ops.bf16 import PANEL, ROOM, rounded
 from cllm.ops.kind import Array, Attributes, Call, OpKind
-from cllm.ops.room import gradient_room
+from cllm.ops.room import MOST_TOKENS, gradient_room
 from cllm.program import Program
 
 
@@ -46,7 +46,7 @@ def scratch(attributes: Attributes, time: int) -> int:
 
 LINEAR = OpKind(
     "linear", build, forward, backward, sizes=("depth", "columns"), reads=(1,), matrix=2, flops=flops, scratch=scratch,
-    together=True,
+    together=MOST_TOKENS,
 )
 
 
@@ -101,7 +101,7 @@ def _transposed(gradients: tuple[Array | None, ...]) -> tuple[Array | None, ...]
 
 LINEAR_TRANSPOSED = OpKind(
     "linear_transposed", build_transposed, forward_transposed, backward_transposed, sizes=("depth", "columns"),
-    reads=(1,), matrix=2, depth_is_rows=False, flops=flops, scratch=scratch, together=True,
+    reads=(1,), matrix=2, depth_is_rows=False, flops=flops, scratch=scratch, together=MOST_TOKENS,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cllm import kernels
+from cllm.kernels import at
 from cllm.lowering import WORKER, lower
 from cllm.program import LOSSES, TARGETS, TOKENS, WEIGHTS, Mode
 from cllm.testing.opcase import BATCH, FIRST_SEQUENCE, SEED, Array, Case, Values, wanted
@@ -25,6 +26,7 @@ class Kernels:
     def __init__(self, case: Case, mode: Mode = "train") -> None:
         self.case, self.program = case, case.program(mode)
         self.lowered = lower(self.program, case.rows, case.time, share=False)
+        self._wanted, self._positions = wanted(self.program), case.positions
 
     def __call__(self, values: Values, n_threads: int = 1, start: Values | None = None, first: int = 0) -> Values:
         """first: the row to begin with, where one sequence is continued; rows of outputs before it stay NaN.
@@ -35,7 +37,7 @@ class Kernels:
         computed = self._views(memory["arena"], self.lowered.plan.values, memory["parameters"])
         computed[LOSSES] = memory["losses"].reshape(-1, 1)
         gradients = self._views(memory["arena"], self.lowered.plan.gradients, memory["gradient"])
-        outputs, asked = self.program.ops[0].outputs, wanted(self.program)
+        outputs, asked = self.program.ops[0].outputs, self._wanted
         for name in values.keys() & computed.keys():
             computed[name][...] = values[name]
         for name in (name for name in outputs if name in gradients):
@@ -74,10 +76,12 @@ class Kernels:
 
     def _pack(self, memory: Values) -> None:
         packings, worker = self.lowered.packings, np.zeros(1, dtype=WORKER)
+        if not len(packings):
+            return
         kernels.executor.Executor(
-            self.lowered.ops.ctypes.data, 1, packings.ctypes.data, len(packings), worker.ctypes.data, 1,
-            self.program.n_parameters, memory["packed"].ctypes.data,
-        ).pack(memory["parameters"].ctypes.data)
+            at(self.lowered.ops), 1, at(packings), len(packings), at(worker), 1, self.program.n_parameters,
+            at(memory["packed"]),
+        ).pack(at(memory["parameters"]))
 
     def _run(self, memory: Values, values: Values, n_threads: int, first: int) -> None:
         arrays = [memory[name] for name in ("arena", "parameters", "packed", "gradient")]
@@ -85,7 +89,7 @@ class Kernels:
         for direction in ("forward", "backward"):
             if address := int(self.lowered.ops[direction][0]):
                 shards = [self._shard(arrays, first) for _ in range(n_threads)]
-                statuses = run_parts(address, self.lowered.ops.ctypes.data, shards)
+                statuses = run_parts(address, at(self.lowered.ops), shards)
                 assert set(statuses) == {0}, self._refused(direction, statuses, shards)
 
     def _refused(self, direction: str, statuses: list[int], shards: list[Shard]) -> str:
@@ -94,13 +98,11 @@ class Kernels:
 
     def _shard(self, arrays: list[Array], first: int) -> Shard:
         """One thread's record: the memory of all, in the order of op.h's spaces, and scratch of its own."""
-        scratch, bases = nans(self.lowered.scratch_size), [array.ctypes.data for array in arrays]
-        refused = np.zeros(1, dtype=np.int64)
-        positions = self.case.positions
+        scratch, refused, positions = nans(self.lowered.scratch_size), np.zeros(1, dtype=np.int64), self._positions
         shard = Shard(
-            (ctypes.c_void_p * 8)(*bases), scratch.ctypes.data, 0, 0, self.case.n_sequences, self.case.time,
-            positions.ctypes.data if positions is not None else 0, first,
-            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0, refused.ctypes.data, 1, 0,
+            (ctypes.c_void_p * 8)(*map(at, arrays)), at(scratch), 0, 0, self.case.n_sequences, self.case.time,
+            at(positions) if positions is not None else 0, first,
+            FIRST_SEQUENCE, BATCH, SEED, NEVER_INTERRUPTED, None, 0, at(refused), 1, 0, None, 0, None, 0,
         )
         shard.alive = scratch, positions, refused
         return shard
@@ -124,6 +126,7 @@ class Shard(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("first", "sequence", "batch", "seed")),
         ("interrupted", INTERRUPTED), ("step", ctypes.c_void_p), ("worker", ctypes.c_int64),
         ("refused", ctypes.c_void_p), ("n_together", ctypes.c_int64), ("together_step", ctypes.c_int64),
+        ("apart", ctypes.c_void_p), ("n_apart", ctypes.c_int64), ("own", ctypes.c_void_p), ("own_step", ctypes.c_int64),
     ]
 
 
