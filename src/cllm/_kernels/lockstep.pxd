@@ -93,7 +93,7 @@ cdef inline int run_op_of_all(Step *step, int w, int64_t i) noexcept nogil:
         shard.n_together = n
         if whole == NAMED:
             add_to_named_rows(step, range_, &shard, s)
-        if whole == UNNAMED:
+        if whole == UNNAMED and n > 1:
             keep_apart(step, &shard, s)
         begin, waited = begin_event(own, i, s), own.waited
         status = run_op(step, w, &shard, i >= step.n_ops)
