@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from cllm_mpi.launcher import begin, n_started
 
 Float32 = NDArray[np.float32]
 
+FAREWELL = 0.5  # seconds
 FRAME = 1024  # bytes of the words that go in one message; longer ones take a second
 
 
@@ -77,5 +79,7 @@ class MpiCommunicator:
         self._world.Allreduce(self._mpi.IN_PLACE, total)
 
     def abort(self, message: str) -> None:
+        """The launcher hears of the end beside what is printed, and might not pass that on: it gets time."""
         print(f"cllm: {message}; all ranks end", file=sys.stderr, flush=True)
+        time.sleep(FAREWELL)
         self._world.Abort(1)
