@@ -9,13 +9,13 @@ term enters no chain: the diagonal's triangle has tiles of its own.
 from libc.stdint cimport int64_t
 
 from cllm._kernels.capsule cimport kernel_capsule
-from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product
+from cllm._kernels.gemm cimport n_panels_of, n_tiles_of, pack_panels, panel_product, row_product_in_place
 from cllm._kernels.heads cimport (
     C, DROPOUT, OUT, QUERIES, Head, drop_row, each_head, each_head_backward, n_blocks_of, score_gradients,
     softmax_rows, wide_of,
 )
 from cllm._kernels.op cimport Op, Shard
-from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_pack, tile_row, tile_then_lower, tile_upper_then
+from cllm._kernels.simd cimport TILE_COLUMNS, tile_pack, tile_row, tile_then_lower, tile_upper_then
 
 
 cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:
@@ -24,7 +24,7 @@ cdef int attention_forward(const Op *op, const Shard *shard, int64_t part, int64
 
 cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:
     """A decoder's token: out (HS,) of the last query alone, the same chains from keys and values as they lie."""
-    cdef int64_t t = head.time, p, columns, column = 0
+    cdef int64_t t = head.time, p, columns
     cdef float *scores = shard.scratch
     cdef float *panel = scores + head.wide
     for p in range(n_panels_of(t)):
@@ -34,13 +34,7 @@ cdef void last_row(const Op *op, const Shard *shard, const Head *head, float *ou
             columns, head.size, scores + p * TILE_COLUMNS, head.q + (t - 1) * head.q_row, panel, TILE_COLUMNS, 0, NULL,
         )
     softmax_rows(head, scores, t - 1, t)
-    out = out + (t - 1) * op.size[C]
-    while column < head.size:
-        tile_row(
-            min(head.size - column, ROW_COLUMNS), t, out + column, scores, head.v + column, head.kv_row, TILE_COLUMNS,
-            NULL,
-        )
-        column += ROW_COLUMNS
+    row_product_in_place(head.size, t, out + (t - 1) * op.size[C], scores, head.v, head.kv_row)
 
 
 cdef void head_forward(const Op *op, const Shard *shard, const Head *head, float *out) noexcept nogil:

@@ -108,6 +108,16 @@ cdef inline void row_product(
         column += ROW_COLUMNS
 
 
+cdef inline void row_product_in_place(
+    int64_t columns, int64_t depth, float *c, const float *a, const float *b, int64_t b_row,
+) noexcept nogil:
+    """C (1, columns) OUT = A (1, depth) times B as it lies, with so long rows: no panel is packed for a single row."""
+    cdef int64_t column = 0
+    while column < columns:
+        tile_row(min(columns - column, ROW_COLUMNS), depth, c + column, a, b + column, b_row, TILE_COLUMNS, NULL)
+        column += ROW_COLUMNS
+
+
 cdef inline void product(
     int64_t rows, int64_t columns, int64_t depth, float *c, int64_t c_row,
     const float *a, int64_t a_row, int64_t a_step, const float *panels, const float *start, int64_t start_row,

@@ -14,14 +14,14 @@ from libc.string cimport memcpy, memset
 from cllm._kernels.bf16 cimport Bf16, bf16_emulated, bf16_native, pair
 from cllm._kernels.capsule cimport kernel_capsule
 from cllm._kernels.gemm cimport (
-    Together, n_panels_of, product, rows_of, weight_gradient, weight_gradient_together,
+    Together, n_panels_of, product, row_product_in_place, rows_of, weight_gradient, weight_gradient_together,
 )
 from cllm._kernels.gemm_bf16 cimport product_bf16, weight_gradient_bf16
 from cllm._kernels.op cimport (
     AGAIN, BAD_TOKEN, DONE, STOPPED, Op, Shard, adds_to, gradient_of, integers_of, packed_of, part_begin,
     transposed_of, value_of,
 )
-from cllm._kernels.simd cimport ROW_COLUMNS, TILE_COLUMNS, tile_row
+from cllm._kernels.simd cimport TILE_COLUMNS
 from cllm._kernels.token_loss cimport cap_logits, token_loss
 
 cdef enum:
@@ -291,21 +291,14 @@ cdef void rows_apart(
     const Chunk *chunk, const Op *op, const Shard *shard, int64_t part, int64_t n_parts,
 ) noexcept nogil:
     """Of each shard, the part's share of the rows of dhead that are kept apart OUT: the same chains, made once more."""
-    cdef int64_t c = op.size[C], s, j, i, column, first, n
+    cdef int64_t c = op.size[C], s, j, i, first, n
     cdef float[256] dlogits
-    cdef float *row
     for s in range(shard.n_together):
         first, n = chunk.shards.first[s], rows_of(&chunk.shards, s)
         for j in range(part_begin(shard.n_apart, 1, part, n_parts), part_begin(shard.n_apart, 1, part + 1, n_parts)):
             for i in range(n):
                 dlogits[i] = chunk.logits[(first + i) * chunk.wide + shard.apart[j]]
-            row, column = shard.own + s * shard.own_step + j * c, 0
-            while column < c:
-                tile_row(
-                    min(c - column, ROW_COLUMNS), n, row + column, dlogits, chunk.x + first * c + column, c,
-                    TILE_COLUMNS, NULL,
-                )
-                column += ROW_COLUMNS
+            row_product_in_place(c, n, shard.own + s * shard.own_step + j * c, dlogits, chunk.x + first * c, c)
 
 
 cdef int logits_forward(const Op *op, const Shard *shard, int64_t part, int64_t n_parts) noexcept nogil:

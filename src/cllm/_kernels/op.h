@@ -14,10 +14,10 @@
 #define MAX_SIZES 8
 #define MAX_NUMBERS 4
 
-/* Of shards that a kernel computes at once: their rows, how many they are, and the levels of the tree of their sums. */
+/* Of shards that a kernel computes at once: their rows, the levels of the tree of their sums, and how many they are. */
 #define MOST_ROWS_TOGETHER 1024
-#define MOST_TOGETHER 64
 #define MOST_LEVELS 7
+#define MOST_TOGETHER (1 << (MOST_LEVELS - 1))
 
 /* Where a slot lies. */
 enum space {
