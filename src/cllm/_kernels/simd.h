@@ -13,6 +13,8 @@
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
@@ -80,6 +82,40 @@ INLINE void vf_store_n(float *p, vf v, long n)
 #endif
 }
 
+/* Whether vf_fma is one instruction; if not it is some twenty. */
+#if LANES > 4 || (defined(__ARM_NEON) && defined(__aarch64__))
+#define FMA_IS_INSTRUCTION 1
+#else
+#define FMA_IS_INSTRUCTION 0
+#endif
+
+INLINE vf vf_fma_of_c(vf a, vf b, vf c)
+{
+    for (int i = 0; i < LANES; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+}
+
+#if LANES == 4 && defined(__SSE2__)
+static __attribute__((noinline, cold)) vf vf_fma_seldom(vf a, vf b, vf c) { return vf_fma_of_c(a, b, c); }
+
+/* float64 holds a * b, and rounds its sum with c. Rounded again, to float32, that is what one rounding gives, unless it
+ * lies midway between two of those, where the digits that were lost may decide, or below the normal ones, where midway is
+ * elsewhere. These few, and no zeros, are left to C's fmaf. */
+INLINE vf vf_fma_by_float64(vf a, vf b, vf c)
+{
+    const __m128 x = (__m128)a, y = (__m128)b, z = (__m128)c;
+    const __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z));
+    const __m128d high = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(_mm_movehl_ps(x, x)), _mm_cvtps_pd(_mm_movehl_ps(y, y))),
+                                    _mm_cvtps_pd(_mm_movehl_ps(z, z)));
+    const vi lower = (vi)_mm_shuffle_ps((__m128)low, (__m128)high, 0x88);
+    const vi upper = (vi)_mm_shuffle_ps((__m128)low, (__m128)high, 0xdd) & vi_set1(0x7fffffff);
+    const vi midway = (lower & vi_set1(0x1fffffff)) == vi_set1(0x10000000);
+    const vi small = (upper > 0) & (upper < vi_set1(0x38100000)); /* 2^-126 */
+    if (__builtin_expect(_mm_movemask_ps((__m128)(midway | small)), 0)) return vf_fma_seldom(a, b, c);
+    return (vf)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+#endif
+
 /* a * b + c with one rounding. */
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
@@ -89,10 +125,10 @@ INLINE vf vf_fma(vf a, vf b, vf c)
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__ARM_NEON) && defined(__aarch64__)
     return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(__SSE2__)
+    return vf_fma_by_float64(a, b, c);
 #else
-    vf r;
-    for (int i = 0; i < LANES; i++) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return r;
+    return vf_fma_of_c(a, b, c);
 #endif
 }
 
