@@ -11,8 +11,8 @@ from cllm import kernels
 from tests.float32 import Float32, chain
 from tests.kernels.compiling import needs_a_compiler, printed
 
-# Of random bits, of sums that lie in the middle between two floats or beside it by less than a float64 holds, and of what
-# is special: how many differ from C's fmaf.
+# Of random bits, of sums that lie midway between two floats or beside it by less than a float64 holds, and of what is
+# special: how many differ from C's fmaf.
 PROGRAM = """
 #include <stdio.h>
 #include "simd.h"
@@ -34,17 +34,22 @@ static void compare(vf a, vf b, vf c)
     }
 }
 
+static const uint32_t special[] = {
+    0, 1, 2, 0x3fffff, 0x7fffff, 0x800000, 0x800001, 0x1000000, 0x33800000, 0x34000000, 0x3f7fffff, 0x3f800000,
+    0x3f800001, 0x3fc00000, 0x40000000, 0x4b7fffff, 0x5f7fffff, 0x7f000000, 0x7f7fffff, 0x7f800000, 0x7fc00000,
+};
+enum { N_SPECIAL = 2 * sizeof special / sizeof *special };
+/* Each with both signs. */
+static float special_of(int i) { return of(special[i % N_SPECIAL / 2] | (uint32_t)i << 31); }
+
 static void all(void)
 {
-    const uint32_t special[] = {0, 1, 2, 0x3fffff, 0x7fffff, 0x800000, 0x800001, 0x1000000, 0x33800000, 0x34000000, 0x3f7fffff,
-        0x3f800000, 0x3f800001, 0x3fc00000, 0x40000000, 0x4b7fffff, 0x5f7fffff, 0x7f000000, 0x7f7fffff, 0x7f800000, 0x7fc00000};
-    const int n = sizeof special / sizeof *special;
-    for (int i = 0; i < 2 * n; i++)
-        for (int j = 0; j < 2 * n; j++)
-            for (int k = 0; k < 2 * n; k += LANES) {
+    for (int i = 0; i < N_SPECIAL; i++)
+        for (int j = 0; j < N_SPECIAL; j++)
+            for (int k = 0; k < N_SPECIAL; k += LANES) {
                 vf c;
-                for (int l = 0; l < LANES; l++) c[l] = of(special[(k + l) / 2 % n] | (uint32_t)(k + l) << 31);
-                compare(vf_set1(of(special[i / 2] | (uint32_t)i << 31)), vf_set1(of(special[j / 2] | (uint32_t)j << 31)), c);
+                for (int l = 0; l < LANES; l++) c[l] = special_of(k + l);
+                compare(vf_set1(special_of(i)), vf_set1(special_of(j)), c);
             }
     for (int i = 0; i < 300000; i++) {
         vf a, b, c;
