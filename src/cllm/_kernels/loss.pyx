@@ -53,7 +53,7 @@ cdef struct Chunk:
     # Up to CHUNK counted tokens. Logits, x and dx are shared by all parts, and in a backward one phase leaves them to the
     # next.
     int64_t n
-    int64_t[256] row             # their rows in the shard and those behind it, ascending
+    int64_t[CHUNK] row           # their rows in the shard and those behind it, ascending
     Together shards              # which of the n belong to each of several shards
     int64_t begin, end           # those of the n that belong to this part
     int64_t wide                 # row stride of logits
@@ -292,7 +292,7 @@ cdef void rows_apart(
 ) noexcept nogil:
     """Of each shard, the part's share of the rows of dhead that are kept apart OUT: the same chains, made once more."""
     cdef int64_t c = op.size[C], s, j, i, first, n
-    cdef float[256] dlogits
+    cdef float[CHUNK] dlogits
     for s in range(shard.n_together):
         first, n = chunk.shards.first[s], rows_of(&chunk.shards, s)
         for j in range(part_begin(shard.n_apart, 1, part, n_parts), part_begin(shard.n_apart, 1, part + 1, n_parts)):
