@@ -84,15 +84,15 @@ def test_without_the_instruction_it_is_that_of_c(tmp_path: Path) -> None:
     assert printed(PROGRAM, tmp_path) == "0 differ of millions"
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.0**-126, 2.0**-140, 2.0**104])
-def test_sums_beside_the_middle_between_two_floats(scale: float) -> None:
-    ulp, none = np.float32(2.0**-23), np.float32(0.0)
-    c = np.float32(scale) * (1 + ulp * np.arange(40, dtype=np.float32))
-    half = np.float32(scale * 2.0**-12), np.float32(2.0**-12)
-    around = np.array([none, ulp, -ulp / 2, 2 * ulp, -ulp, 1.0, -0.5], dtype=np.float32) + 1
-    a = np.repeat(c, around.size), np.tile(around * half[0], c.size)
-    b = np.concatenate([around, -around]) * half[1]
-    left: Float32 = np.stack(a, axis=1)
+@pytest.mark.parametrize("exponent", [0, -126, -140, 104])
+def test_sums_beside_the_middle_between_two_floats(exponent: int) -> None:
+    last = max(exponent, -126) - 23  # place of c; half of it is what is added, and a little more or less, or nothing
+    first_factor = (last - 1) // 2
+    c = np.ldexp(2.0 ** (exponent - last) + np.arange(40), last).astype(np.float32)
+    beside = 1 + np.array([0, 2.0**-23, -(2.0**-24), 2.0**-22, -(2.0**-23), 1.0, -0.5])
+    a = np.ldexp(beside, first_factor).astype(np.float32)
+    b = np.ldexp([*beside, *-beside], last - 1 - first_factor).astype(np.float32)
+    left: Float32 = np.stack([np.repeat(c, a.size), np.tile(a, c.size)], axis=1)
     right: Float32 = np.stack([np.ones_like(b), b])
     out = np.full((len(left), b.size), np.nan, dtype=np.float32)
     kernels.matmul(out, left, right, n_threads=1)

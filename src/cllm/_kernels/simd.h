@@ -95,7 +95,7 @@ INLINE vf vf_fma_of_c(vf a, vf b, vf c)
     return c;
 }
 
-#if LANES == 4 && defined(__SSE2__)
+#if !FMA_IS_INSTRUCTION && defined(__SSE2__)
 static __attribute__((noinline, cold)) vf vf_fma_seldom(vf a, vf b, vf c) { return vf_fma_of_c(a, b, c); }
 
 /* float64 holds a * b, and rounds its sum with c. Rounded again, to float32, that is what one rounding gives, unless it
